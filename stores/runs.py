@@ -1,0 +1,150 @@
+"""Runs: staged chunks, their outcomes, and the job documents that the API shows."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from stores.database import Database, Document
+
+__all__ = ["RunStore"]
+
+# A paused sync keeps its place for months; its staged chunks must not expire before it resumes.
+_CHUNK_LIFE = timedelta(days=400)
+_SEEN_LIFE = timedelta(days=30)
+_TALLIES = ("stored", "updated", "unchanged", "skipped", "failed", "bytes")
+
+
+class RunStore:
+    """The `chunks`, `seen` and `jobs` collections."""
+
+    def __init__(self, database: Database) -> None:
+        self._chunks = database["chunks"]
+        self._seen = database["seen"]
+        self._jobs = database["jobs"]
+
+    # --- chunks
+
+    async def stage(
+        self, chunk_id: str, *, run_id: str, sync_config_id: str, kind: str, items: Sequence[Any]
+    ) -> None:
+        """Keep `items` under an id that no other attempt uses; a repeated call writes the same again."""
+        await self._chunks.replace_one(
+            {"_id": chunk_id},
+            {
+                "run_id": run_id,
+                "sync_config_id": sync_config_id,
+                "kind": kind,
+                "size": len(items),
+                "items": list(items),
+                "expire_at": datetime.now(UTC) + _CHUNK_LIFE,
+            },
+            upsert=True,
+        )
+
+    async def chunk(self, chunk_id: str) -> Document | None:
+        """A staged chunk with its items."""
+        return await self._chunks.find_one({"_id": chunk_id})
+
+    async def record_failures(self, chunk_id: str, failures: Mapping[str, Mapping[str, Any]]) -> None:
+        """Remember, per object, how often it was tried and why it failed: survives the attempt."""
+        await self._chunks.update_one({"_id": chunk_id}, {"$set": {"failures": dict(failures)}})
+
+    async def progress(self, chunk_id: str, tally: Mapping[str, int]) -> None:
+        """Show how far a chunk is. Set, never added, so a repeated attempt cannot count twice."""
+        await self._chunks.update_one({"_id": chunk_id, "done": {"$ne": True}}, {"$set": {"tally": dict(tally)}})
+
+    async def complete(
+        self, chunk_id: str, *, tally: Mapping[str, int], skipped: Mapping[str, int], accepted: Sequence[str]
+    ) -> None:
+        """The chunk is done: its items give way to its outcome and the ids of accepted objects."""
+        await self._chunks.update_one(
+            {"_id": chunk_id},
+            {
+                "$set": {"done": True, "tally": dict(tally), "skipped": dict(skipped), "accepted": list(accepted)},
+                "$unset": {"items": ""},
+            },
+        )
+
+    async def recount(self, run_id: str) -> tuple[dict[str, int], dict[str, int], int]:
+        """Sums over the chunks of a run, from their documents: (tally, skipped by reason, chunks not done)."""
+        tally = dict.fromkeys(_TALLIES, 0)
+        skipped: dict[str, int] = {}
+        undone = 0
+        async for doc in self._chunks.find(
+            {"run_id": run_id, "kind": "work"}, {"tally": 1, "skipped": 1, "done": 1}
+        ):
+            undone += not doc.get("done")
+            for name, n in (doc.get("tally") or {}).items():
+                tally[name] = tally.get(name, 0) + n
+            for reason, n in (doc.get("skipped") or {}).items():
+                skipped[reason] = skipped.get(reason, 0) + n
+        return tally, skipped, undone
+
+    async def accepted(self, run_id: str) -> AsyncIterator[list[str]]:
+        """Ids of the objects a run accepted, chunk by chunk, in a stable order."""
+        async for doc in self._chunks.find({"run_id": run_id, "kind": "work", "done": True}, {"accepted": 1}).sort("_id"):
+            if doc.get("accepted"):
+                yield doc["accepted"]
+
+    async def staged_ids(self, run_id: str, kind: str) -> AsyncIterator[tuple[str, list[Any]]]:
+        """(chunk id, items) of one kind of a run."""
+        async for doc in self._chunks.find({"run_id": run_id, "kind": kind, "items": {"$exists": True}}).sort("_id"):
+            yield doc["_id"], doc["items"]
+
+    async def staged_count(self, run_id: str, kind: str) -> int:
+        """How many items of a kind are staged in a run."""
+        sizes = [doc["size"] async for doc in self._chunks.find({"run_id": run_id, "kind": kind}, {"size": 1})]
+        return sum(sizes)
+
+    async def discard(self, run_id: str, chunk_ids: Sequence[str] | None = None) -> None:
+        """Forget staged chunks: all of a run, or the named ones."""
+        query: dict[str, Any] = {"run_id": run_id}
+        if chunk_ids is not None:
+            query["_id"] = {"$in": list(chunk_ids)}
+        await self._chunks.delete_many(query)
+        if chunk_ids is None:
+            await self._seen.delete_many({"run_id": run_id})
+
+    # --- seen set of unordered passes
+
+    async def mark_seen(self, run_id: str, ids: Sequence[str]) -> None:
+        """Stamp ids as seen in this run. Stamping twice is harmless."""
+        expire_at = datetime.now(UTC) + _SEEN_LIFE
+        await self._seen.insert_many([{"run_id": run_id, "id": i, "expire_at": expire_at} for i in ids], ordered=False)
+
+    async def not_seen(self, run_id: str, ids: Sequence[str]) -> list[str]:
+        """Those of `ids` that this run has not stamped."""
+        seen = {doc["id"] async for doc in self._seen.find({"run_id": run_id, "id": {"$in": list(ids)}}, {"id": 1})}
+        return [i for i in ids if i not in seen]
+
+    # --- jobs
+
+    async def open_job(self, job_id: str, fields: Mapping[str, Any], *, running: Mapping[str, Any]) -> None:
+        """Record a job once (`fields`) and set what is true now (`running`), unless it is already finished."""
+        now = datetime.now(UTC)
+        await self._jobs.update_one(
+            {"_id": job_id},
+            {
+                "$setOnInsert": {**fields, "created_at": now},
+                "$set": {**running, "updated_at": now},
+                "$unset": {"expire_at": ""},
+            },
+            upsert=True,
+        )
+
+    async def job(self, job_id: str) -> Document | None:
+        """One job."""
+        return await self._jobs.find_one({"_id": job_id})
+
+    async def set_job(self, job_id: str, fields: Mapping[str, Any]) -> None:
+        """Set fields of a job."""
+        await self._jobs.update_one({"_id": job_id}, {"$set": {**fields, "updated_at": datetime.now(UTC)}})
+
+    async def close_job(self, job_id: str, fields: Mapping[str, Any], *, keep: timedelta) -> None:
+        """End a job; it is kept for `keep`."""
+        now = datetime.now(UTC)
+        await self._jobs.update_one(
+            {"_id": job_id}, {"$set": {**fields, "updated_at": now, "expire_at": now + keep}}
+        )
