@@ -1,0 +1,1 @@
+"""Everything about running Tidemark somewhere: the local stack, images, alerts, runbooks."""
