@@ -10,6 +10,7 @@ import asyncio
 import concurrent.futures
 import http.client
 import sys
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,8 +27,22 @@ from temporalio.service import RPCError
 
 from deploy.local import tools
 from deploy.local.paths import CHECKOUT
+from deploy.local.processes import Processes
 
-__all__ = ["S3_ACCESS_KEY_ID", "S3_SECRET_ACCESS_KEY", "Service", "api", "mongod", "s3", "temporal", "worker"]
+__all__ = [
+    "S3_ACCESS_KEY_ID",
+    "S3_SECRET_ACCESS_KEY",
+    "Service",
+    "api",
+    "mongod",
+    "python_environment",
+    "s3",
+    "temporal",
+    "wait_ready",
+    "worker",
+]
+
+_POLL_SECONDS = 0.1
 
 S3_ACCESS_KEY_ID = "tidemark-local"
 S3_SECRET_ACCESS_KEY = "tidemark-local-secret"  # noqa: S105 - of a server on loopback with sample data
@@ -66,6 +81,18 @@ class Service:
     """Field of `Ports` to port number: what must be free before it can start."""
     start_seconds: float = 60
     stop_seconds: float = 15
+
+
+def wait_ready(service: Service, pid: int, processes: Processes) -> None:
+    """Wait until the service answers. Raises ToolError with the end of its log if it never does."""
+    started = time.monotonic()
+    while not service.ready(pid):
+        gone = processes.pid(service.name) is None
+        if gone or time.monotonic() - started > service.start_seconds:
+            what = "ended at once" if gone else f"does not answer after {service.start_seconds:.0f} s"
+            tail, log = processes.log_tail(service.name), processes.log_file(service.name)
+            raise tools.ToolError(f"{service.name} {what}\n{tail}", f"Its log is {log}; when mended, run it again.")
+        time.sleep(_POLL_SECONDS)
 
 
 def mongod(data: Path, port: int) -> Service:

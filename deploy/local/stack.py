@@ -29,8 +29,6 @@ from deploy.local.tools import ToolError, find_temporal
 
 __all__ = ["Stack"]
 
-_POLL_SECONDS = 0.1
-
 
 class Stack:
     """One local stack.
@@ -191,7 +189,8 @@ class Stack:
             pid = self.processes.spawn(name, service.argv, env=environment, cwd=CHECKOUT)
             fresh.append((service, pid, time.monotonic()))
         for service, pid, started in fresh:
-            self._wait(service, pid, started)
+            services.wait_ready(service, pid, self.processes)
+            self._say(f"  ✓ {service.name} answers  {time.monotonic() - started:.1f} s")
 
     def _check_ports(self, service: Service) -> None:
         for name, port in service.ports.items():
@@ -201,17 +200,6 @@ class Stack:
                     f"port {port} for {service.name} is taken by another program",
                     f"End that program, or choose another port with {variable}=…, then run it again.",
                 )
-
-    def _wait(self, service: Service, pid: int, started: float) -> None:
-        while not service.ready(pid):
-            gone = self.processes.pid(service.name) is None
-            if gone or time.monotonic() - started > service.start_seconds:
-                what = "ended at once" if gone else f"does not answer after {service.start_seconds:.0f} s"
-                tail = self.processes.log_tail(service.name)
-                log = self.processes.log_file(service.name)
-                raise ToolError(f"{service.name} {what}\n{tail}", f"Its log is {log}; when mended, run it again.")
-            time.sleep(_POLL_SECONDS)
-        self._say(f"  ✓ {service.name} answers  {time.monotonic() - started:.1f} s")
 
     def _remember_ports(self) -> None:
         ports = self.ports.as_dict()
