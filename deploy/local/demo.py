@@ -1,0 +1,287 @@
+"""The main job on real input, in a terminal: sync, change, pause and resume, kill a worker, recount.
+
+    python -m deploy.local.demo          the installed Python environment's files
+    SOURCE=folder python -m deploy.local.demo
+
+Exits non-zero if anything is not exactly as it should be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from deploy.local import setup
+from deploy.local.client import Api, ApiError, Json, Sync
+from deploy.local.paths import CHECKOUT
+from deploy.local.recount import recount
+from deploy.local.screen import Screen, counts_of, done_in
+from deploy.local.source import Source, default_files, folder_files
+from deploy.local.stack import Stack
+from deploy.local.tools import ToolError
+
+_CHANGES = 20
+_COPIES = 2000
+_COPY_BYTES = 64 * 1024
+_PAUSED_SECONDS = 3
+_TRIES = 3
+
+_PROPERTIES: Json = {"content": {"type": "text"}, "folder": {"type": "string"}, "extension": {"type": "string"}}
+_MAPPING: Json = {
+    "mappings": {
+        "content": {"target_type": "blob", "source": {"type": "file"}, "blob_property": "content"},
+        "folder": {"target_type": "field", "source": {"type": "folder_path", "full_path": True}},
+        "extension": {
+            "target_type": "field",
+            "source": {"type": "filename_regex", "pattern": r"\.([A-Za-z0-9]+)$", "default": "none"},
+            "transform": "lowercase",
+        },
+    }
+}
+
+
+class Demo:
+    """One performance. `wrong` collects what was not as it should be."""
+
+    def __init__(self, screen: Screen, stack: Stack, api: Api, source: Source, files: Mapping[str, Path]) -> None:
+        self.files = files
+        self.screen = screen
+        self.stack = stack
+        self.api = api
+        self.source = source
+        self.bucket_id = ""
+        self.sync: Sync
+        self.wrong: list[str] = []
+
+    def expect(self, text: str, *, good: bool) -> None:
+        """Say a fact, and remember it if it is wrong."""
+        self.screen.fact(text, good=good)
+        if not good:
+            self.wrong.append(text)
+
+    async def first_sync(self) -> None:
+        """Create connection, bucket and sync; watch the first run."""
+        name = self.source.bucket
+        self.screen.chapter("First sync")
+        connection_id = await self.api.create_source(name)
+        self.bucket_id = await self.api.create_bucket(name, _PROPERTIES)
+        self.sync = await self.api.create_sync(
+            self.bucket_id, connection_id, name, polling_interval_seconds=300, schema_mapping=_MAPPING
+        )
+        self.screen.note(f"connection {connection_id}, bucket {self.bucket_id}, sync {self.sync.id}")
+        job = await self.watch(await self.sync.newest_job())
+        self.counts(job, stored=len(self.source.truth), unchanged=0)
+
+    async def changes(self) -> None:
+        """Change the source and watch the next run do exactly that."""
+        self.screen.chapter("Changes at the source")
+        before = len(self.source.truth)
+        made = await asyncio.to_thread(self.source.change, _CHANGES)
+        self.screen.note(f"{made.added} added, {made.changed} changed, {made.renamed} renamed, {made.deleted} deleted")
+        job = await self.watch(await self.sync.trigger())
+        untouched = before - made.changed - made.renamed - made.deleted
+        self.counts(
+            job,
+            stored=made.added + made.renamed,
+            updated=made.changed,
+            removed=made.deleted + made.renamed,
+            unchanged=untouched,
+        )
+
+    async def pause_and_resume(self) -> None:
+        """Pause in the middle of a run, see that it stands still, resume, see it end."""
+        self.screen.chapter("Pause in the middle of a run, and resume")
+        await self.sync.patch(sync_concurrency=1)
+        self.screen.note("one object at a time from here on (sync_concurrency=1): slow enough to interrupt")
+        job_id = await self.run_and_interrupt("paused", self.pause)
+        if not job_id:
+            return
+        at_pause = done_in(await self.settled(job_id))
+        await asyncio.sleep(_PAUSED_SECONDS)
+        later = done_in(await self.sync.job(job_id))
+        self.expect(f"paused at {at_pause:,}: {_PAUSED_SECONDS} s later still {later:,}", good=later == at_pause)
+        await self.sync.resume()
+        self.screen.note("resumed")
+        await self.watch(await self.sync.newest_job())
+
+    async def kill_a_worker(self) -> None:
+        """Kill a worker with SIGKILL in the middle of a run, start it again, see the run end."""
+        self.screen.chapter("Kill a worker in the middle of a run")
+        job_id = await self.run_and_interrupt("killed", self.kill)
+        if not job_id:
+            return
+        pid = await asyncio.to_thread(self.stack.start, "worker-1")
+        self.screen.note(f"worker-1 started again, pid {pid}; the run goes on")
+        job = await self.watch(job_id)
+        self.expect(f"the run {job['status']}, nothing failed", good=counts_of(job).get("failed") == 0)
+
+    async def pause(self) -> None:
+        """Pause the sync."""
+        started = time.monotonic()
+        await self.sync.pause()
+        self.screen.note(f"pause answered after {time.monotonic() - started:.2f} s")
+
+    async def kill(self) -> None:
+        """Kill worker-1."""
+        self.screen.note(f"kill -9 {self.stack.processes.pid('worker-1')} (worker-1)")
+        self.stack.kill("worker-1", signal.SIGKILL)
+
+    async def run_and_interrupt(self, prefix: str, interrupt: Callable[[], Awaitable[None]]) -> str | None:
+        """Add files, start a run, interrupt it once it is well under way; its job id, None if it never was."""
+        for attempt in range(1, _TRIES + 1):
+            copies = await asyncio.to_thread(self.copies, f"{prefix}/{attempt}", _COPIES * attempt)
+            self.screen.note(f"{copies:,} files added")
+            job_id = await self.sync.trigger()
+
+            async def under_way(job: Json, copies: int = copies) -> bool:
+                stored = counts_of(job).get("stored", 0)
+                if job["status"] == "running" and copies * 0.05 < stored < copies * 0.8:
+                    self.screen.note(f"{stored:,} of {copies:,} stored")
+                    await interrupt()
+                    return True
+                return False
+
+            job = await self.sync.watch(job_id, under_way, poll=0.05)
+            if job["status"] == "running":
+                return job_id
+            self.screen.note("that run ended before it could be interrupted; once more, with more files")
+        self.expect(f"a run of {_COPIES * _TRIES} files could be interrupted", good=False)
+        return None
+
+    def copies(self, prefix: str, count: int) -> int:
+        """Put altered copies of the source's files under a prefix; how many."""
+        originals = sorted(self.files)
+        picked = [(f"{number}-{originals[number % len(originals)]}", number) for number in range(count)]
+        self.source.put_many(
+            (f"{prefix}/{name}", self.altered(originals[number % len(originals)], f"{prefix}/{number}"))
+            for name, number in picked
+        )
+        return count
+
+    def altered(self, key: str, mark: str) -> bytes:
+        """The beginning of a source file with a line before it that makes it unique."""
+        with self.files[key].open("rb") as file:
+            return f"# copy {mark}\n".encode() + file.read(_COPY_BYTES)
+
+    async def watch(self, job_id: str) -> Json:
+        """Show a run until it ends."""
+        with self.screen.progress("queued", len(self.source.truth)) as line:
+            job = await self.sync.watch(job_id, line.show)
+        if job["status"] != "completed":
+            raise ApiError(f"job {job_id} ended as {job['status']}: {job.get('error')}")
+        return job
+
+    async def settled(self, job_id: str) -> Json:
+        """The job's state once two looks in a row agree."""
+        before, job = -1, await self.sync.job(job_id)
+        while done_in(job) != before:
+            before = done_in(job)
+            await asyncio.sleep(1)
+            job = await self.sync.job(job_id)
+        return job
+
+    def counts(self, job: Json, **expected: int) -> None:
+        """Compare the job's own counts with what was done at the source."""
+        counts = counts_of(job)
+        expected = {"failed": 0, **expected}
+        said = ", ".join(f"{counts.get(name, 0):,} {name}" for name in expected if counts.get(name) or expected[name])
+        wrong = {name: number for name, number in expected.items() if counts.get(name, 0) != number}
+        self.expect(f"{said}" + (f" (expected {wrong})" if wrong else ""), good=not wrong)
+
+    async def recount(self) -> None:
+        """List, fetch, hash and compare everything."""
+        self.screen.chapter("Recount: every source file once, with the right bytes")
+        done = 0
+        with self.screen.progress("recount", len(self.source.truth)) as line:
+
+            def each() -> None:
+                nonlocal done
+                done += 1
+                line.step(done)
+
+            found = await recount(self.api, self.bucket_id, self.source.bucket, self.source.truth, each)
+        for kind, keys in found.wrong.items():
+            self.expect(f"{len(keys)} {kind}: {', '.join(keys[:3])} …", good=False)
+        if not found.wrong:
+            total = len(self.source.truth)
+            self.expect(
+                f"{total:,} source files, {found.objects:,} objects, {found.bytes / 1e6:.1f} MB, all equal", good=True
+            )
+
+    def addresses(self) -> None:
+        """Say where to look."""
+        env = self.stack.env
+        workflow = quote(f"sync/{self.sync.id}", safe="")
+        auth = '-H "Authorization: Bearer $TIDEMARK_API_KEY" -H "X-Namespace: $TIDEMARK_NAMESPACE"'
+        path = f"/v1/buckets/{self.bucket_id}/syncs/{self.sync.id}"
+        describe = f"workflow describe --address {env['TEMPORAL_ADDRESS']} -w sync/{self.sync.id}"
+        self.screen.chapter("Where to look")
+        for what, where in {
+            "Temporal UI": f"{env['TEMPORAL_UI_URL']}/namespaces/default/workflows/{workflow}",
+            "API": f". .local/stack.env; curl {auth} $TIDEMARK_URL{path}",
+            "CLI": f"{env['TEMPORAL_CLI']} {describe}",
+            "files": "keys in .local/stack.env, logs in .local/log/",
+            "end": "make down",
+        }.items():
+            self.screen.console.print(f"  {what:<12} {where}", soft_wrap=True, markup=False)
+
+
+async def perform(screen: Screen, stack: Stack, files: Mapping[str, Path]) -> list[str]:
+    """Everything after set-up; what was wrong."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    source = Source(stack.env, f"demo-{stamp}")
+    size = sum(file.stat().st_size for file in files.values())
+    screen.chapter(f"Source: {len(files):,} files, {size / 1e6:.1f} MB, into s3://{source.bucket}")
+    with screen.progress("uploading", len(files)) as line:
+        sizes: list[int] = []
+
+        def each(put: int) -> None:
+            sizes.append(put)
+            line.step(len(sizes), size=sum(sizes))
+
+        await asyncio.to_thread(source.put_files, files, each)
+    async with Api(stack.env) as api:
+        demo = Demo(screen, stack, api, source, files)
+        await demo.first_sync()
+        await demo.changes()
+        await demo.pause_and_resume()
+        await demo.kill_a_worker()
+        await demo.recount()
+        demo.addresses()
+    source.close()
+    return demo.wrong
+
+
+def main() -> int:
+    """Command line."""
+    screen = Screen()
+    folder = os.environ.get("SOURCE")
+    try:
+        screen.chapter("Set-up")
+        setup.prepare("up")
+        stack = Stack(CHECKOUT, say=screen.console.print)
+        stack.up()
+        files = folder_files(Path(folder)) if folder else default_files()
+        if not files:
+            raise ToolError(f"there is no file in {folder}", "Name another folder with SOURCE=….")  # noqa: TRY301
+        screen.started = time.monotonic()
+        wrong = asyncio.run(perform(screen, stack, files))
+    except ToolError as error:
+        screen.fact(f"{error}\n    {error.hint}", good=False)
+        return 1
+    except ApiError as error:
+        screen.fact(f"{error}\n    The logs are in .local/log/; `make demo` starts over with a new bucket.", good=False)
+        return 1
+    screen.chapter(f"{len(wrong)} things were not as they should be" if wrong else "All as it should be")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
