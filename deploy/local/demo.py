@@ -240,11 +240,12 @@ async def perform(screen: Screen, stack: Stack, files: Mapping[str, Path]) -> li
     size = sum(file.stat().st_size for file in files.values())
     screen.chapter(f"Source: {len(files):,} files, {size / 1e6:.1f} MB, into s3://{source.bucket}")
     with screen.progress("uploading", len(files)) as line:
-        sizes: list[int] = []
+        done = moved = 0
 
         def each(put: int) -> None:
-            sizes.append(put)
-            line.step(len(sizes), size=sum(sizes))
+            nonlocal done, moved
+            done, moved = done + 1, moved + put
+            line.step(done, size=moved)
 
         await asyncio.to_thread(source.put_files, files, each)
     async with Api(stack.env) as api:

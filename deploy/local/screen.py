@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -44,15 +45,16 @@ class Screen:
 
     def chapter(self, title: str) -> None:
         """Begin a part of the story."""
-        self.console.print(f"\n[bold]{title}[/bold]  [dim]{time.monotonic() - self.started:.0f} s[/dim]")
+        self.console.print(f"\n[bold]{escape(title)}[/bold]  [dim]{time.monotonic() - self.started:.0f} s[/dim]")
 
     def fact(self, text: str, *, good: bool = True) -> None:
         """Say what was seen to be true."""
-        self.console.print(f"  [green]✓[/green] {text}" if good else f"  [red]✗ {text}[/red]")
+        shown = escape(text)
+        self.console.print(f"  [green]✓[/green] {shown}" if good else f"  [red]✗ {shown}[/red]")
 
     def note(self, text: str) -> None:
         """Say what is being done."""
-        self.console.print(f"  [dim]·[/dim] {text}")
+        self.console.print(f"  [dim]·[/dim] {escape(text)}")
 
     def progress(self, title: str, total: int) -> RunProgress:
         """A live line."""
@@ -64,6 +66,7 @@ class RunProgress:
 
     def __init__(self, console: Console, title: str, total: int) -> None:
         self._console = console
+        self._title = title
         self._total = total
         self._plain_at = time.monotonic()
         self._bar = Progress(
@@ -98,7 +101,7 @@ class RunProgress:
         now = time.monotonic()
         if not self._console.is_terminal and now - self._plain_at >= _PLAIN_SECONDS:
             self._plain_at = now
-            self._console.print(f"  · {phase or ''} {done:,} / {self._total:,} objects {shown}")
+            self._console.print(f"  · {phase or self._title} {done:,} / {self._total:,} objects {shown}")
 
     async def show(self, job: Json) -> None:
         """Show a job's state."""
