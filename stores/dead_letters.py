@@ -26,7 +26,10 @@ class DeadLetterStore:
 
     async def any(self, sync_config_id: str) -> bool:
         """Whether the sync has any open dead letter."""
-        return await self._letters.find_one({"sync_config_id": sync_config_id, "resolved_at": None}, {"_id": 1}) is not None
+        return (
+            await self._letters.find_one({"sync_config_id": sync_config_id, "resolved_at": None}, {"_id": 1})
+            is not None
+        )
 
     async def held(self, sync_config_id: str, fingerprints: Mapping[str, str], *, heal_after: timedelta) -> set[str]:
         """Those of the given source objects (id -> fingerprint) that must not be tried now.

@@ -95,7 +95,7 @@ class ObjectStore:
         """What stands under these ids now (tombstones included), with the fields needed to tell what is done."""
         fields = {
             "fingerprint": 1, "run_id": 1, "outcome": 1, "sync_config_id": 1, "fence": 1, "tombstone": 1,
-            "listed": 1, "fields": 1, "size_bytes": 1, "status": 1, "accepted": 1,
+            "fields": 1, "size_bytes": 1, "size_before": 1, "status": 1, "accepted": 1, "fetched": 1, "added": 1,
         }  # fmt: skip
         return {doc["_id"]: doc async for doc in self._objects.find({"_id": {"$in": list(object_ids)}}, fields)}
 
@@ -150,9 +150,7 @@ class ObjectStore:
         """Those of the given sync configs that still exist."""
         return {
             doc["_id"]
-            async for doc in self._syncs.find(
-                {"_id": {"$in": list(sync_config_ids)}, "deleted_at": None}, {"_id": 1}
-            )
+            async for doc in self._syncs.find({"_id": {"$in": list(sync_config_ids)}, "deleted_at": None}, {"_id": 1})
         }
 
     async def remove(

@@ -26,9 +26,7 @@ class RunStore:
 
     # --- chunks
 
-    async def stage(
-        self, chunk_id: str, *, run_id: str, sync_config_id: str, kind: str, items: Sequence[Any]
-    ) -> None:
+    async def stage(self, chunk_id: str, *, run_id: str, sync_config_id: str, kind: str, items: Sequence[Any]) -> None:
         """Keep `items` under an id that no other attempt uses; a repeated call writes the same again."""
         await self._chunks.replace_one(
             {"_id": chunk_id},
@@ -67,14 +65,15 @@ class RunStore:
             },
         )
 
-    async def recount(self, run_id: str) -> tuple[dict[str, int], dict[str, int], int]:
-        """Sums over the chunks of a run, from their documents: (tally, skipped by reason, chunks not done)."""
+    async def recount(self, run_id: str, *, finished_only: bool = True) -> tuple[dict[str, int], dict[str, int], int]:
+        """Sums over the chunks of a run, from their documents: (tally, skipped by reason, chunks not done).
+
+        Chunks that are not done count only for progress: an attempt that died may have left one nobody works on.
+        """
         tally = dict.fromkeys(_TALLIES, 0)
         skipped: dict[str, int] = {}
         undone = 0
-        async for doc in self._chunks.find(
-            {"run_id": run_id, "kind": "work"}, {"tally": 1, "skipped": 1, "done": 1}
-        ):
+        async for doc in self._chunks.find({"run_id": run_id, "kind": "work"}, {"tally": 1, "skipped": 1, "done": 1}):
             undone += not doc.get("done")
             for name, n in (doc.get("tally") or {}).items():
                 tally[name] = tally.get(name, 0) + n
@@ -84,7 +83,9 @@ class RunStore:
 
     async def accepted(self, run_id: str) -> AsyncIterator[list[str]]:
         """Ids of the objects a run accepted, chunk by chunk, in a stable order."""
-        async for doc in self._chunks.find({"run_id": run_id, "kind": "work", "done": True}, {"accepted": 1}).sort("_id"):
+        async for doc in self._chunks.find({"run_id": run_id, "kind": "work", "done": True}, {"accepted": 1}).sort(
+            "_id"
+        ):
             if doc.get("accepted"):
                 yield doc["accepted"]
 
@@ -106,6 +107,26 @@ class RunStore:
         await self._chunks.delete_many(query)
         if chunk_ids is None:
             await self._seen.delete_many({"run_id": run_id})
+
+    # --- removals
+
+    async def removal(self, run_id: str) -> Document | None:
+        """The removal that a run has begun: {owned, chunks}, and {removed, size} once it has ended."""
+        job = await self._jobs.find_one({"_id": run_id}, {"removal": 1})
+        return (job or {}).get("removal")
+
+    async def begin_removal(self, run_id: str, *, owned: int, chunks: Sequence[str]) -> Document:
+        """Put on record that the gate let this removal pass, so that a later attempt goes on with the same."""
+        removal: Document = {"owned": owned, "chunks": list(chunks)}
+        await self._jobs.update_one({"_id": run_id}, {"$set": {"removal": removal}})
+        return removal
+
+    async def end_removal(self, run_id: str, *, removed: int, size: int) -> None:
+        """Record what was removed."""
+        await self._jobs.update_one(
+            {"_id": run_id},
+            {"$set": {"removal.removed": removed, "removal.size": size, "updated_at": datetime.now(UTC)}},
+        )
 
     # --- seen set of unordered passes
 
@@ -138,6 +159,21 @@ class RunStore:
         """One job."""
         return await self._jobs.find_one({"_id": job_id})
 
+    async def lose_job(self, job_id: str) -> None:
+        """Close a job whose workflow was lost; nobody will finish it."""
+        now = datetime.now(UTC)
+        await self._jobs.update_one(
+            {"_id": job_id, "completed_at": None},
+            {
+                "$set": {
+                    "status": "interrupted",
+                    "error": "the workflow of this run ended before the run did; the next run takes over",
+                    "completed_at": now,
+                    "updated_at": now,
+                }
+            },
+        )
+
     async def set_job(self, job_id: str, fields: Mapping[str, Any]) -> None:
         """Set fields of a job."""
         await self._jobs.update_one({"_id": job_id}, {"$set": {**fields, "updated_at": datetime.now(UTC)}})
@@ -145,6 +181,4 @@ class RunStore:
     async def close_job(self, job_id: str, fields: Mapping[str, Any], *, keep: timedelta) -> None:
         """End a job; it is kept for `keep`."""
         now = datetime.now(UTC)
-        await self._jobs.update_one(
-            {"_id": job_id}, {"$set": {**fields, "updated_at": now, "expire_at": now + keep}}
-        )
+        await self._jobs.update_one({"_id": job_id}, {"$set": {**fields, "updated_at": now, "expire_at": now + keep}})

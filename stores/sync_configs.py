@@ -39,9 +39,19 @@ class SyncConfigStore:
 
     async def project(self, sync_config_id: str, fields: Mapping[str, Any]) -> None:
         """Show the workflow's state in the sync document."""
-        await self._syncs.update_one(
-            {"_id": sync_config_id}, {"$set": {**fields, "updated_at": datetime.now(UTC)}}
+        await self._syncs.update_one({"_id": sync_config_id}, {"$set": {**fields, "updated_at": datetime.now(UTC)}})
+
+    async def take_run_number(self, sync_config_id: str, run_id: str) -> int:
+        """The number of this run, one higher than any before it; the same again for the same run."""
+        taken = await self._syncs.find_one_and_update(
+            {"_id": sync_config_id, "numbered_run": {"$ne": run_id}},
+            {"$inc": {"sync_run_counter": 1}, "$set": {"numbered_run": run_id}},
+            {"sync_run_counter": 1},
+            return_document=True,
         )
+        if taken is None:
+            taken = await self._syncs.find_one({"_id": sync_config_id}, {"sync_run_counter": 1})
+        return int((taken or {}).get("sync_run_counter") or 0)
 
     async def book_run(
         self, sync_config_id: str, run_id: str, *, fields: Mapping[str, Any], add: Mapping[str, float], peak: float
@@ -91,6 +101,4 @@ class SyncConfigStore:
 
     async def syncs_of_connection(self, connection_id: str) -> list[str]:
         """Ids of the live syncs that use a connection."""
-        return [
-            doc["_id"] async for doc in self._syncs.find({"connection_id": connection_id, **_LIVE}, {"_id": 1})
-        ]
+        return [doc["_id"] async for doc in self._syncs.find({"connection_id": connection_id, **_LIVE}, {"_id": 1})]

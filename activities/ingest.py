@@ -1,0 +1,345 @@
+"""Ingestion of one staged chunk: fetch, make blobs durable, commit in groups, count what became of each object.
+
+At most `batch_size` objects are fetched or in flight but not yet committed, so a killed worker costs
+no more than one group. A group commits in a fixed order: blobs on disk, one sync for the group, then
+one insert of the new and one update of the known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.contracts import Counts
+from activities.engine import Engine, SyncContext
+from activities.fetch import Fetched, Fetcher, Verdict
+from activities.hand_back import Stop, run_until_handed_back
+from activities.run_contracts import IngestArgs, IngestResult
+from activities.writing import GroupWriter
+from models.ids import object_id
+from providers.base import SourceObject
+from providers.errors import Throttled, Transient
+from stores.database import Document
+from stores.objects import fence_of
+
+__all__ = ["MAX_TRIES", "ChunkIngestion", "IngestActivities"]
+
+# Temporal's three attempts, counted per object so that a lost worker costs no object one of its own.
+MAX_TRIES = 3
+_THROTTLE_SECONDS = 5.0
+_STREAM_BYTES = 8 * 1024 * 1024
+_UNKNOWN_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class _Book:
+    """What became of each object of the chunk: source id -> outcome. The tally is derived, never added up."""
+
+    outcome: dict[str, str] = field(default_factory=dict)
+    size: dict[str, int] = field(default_factory=dict)
+    accepted: dict[str, str] = field(default_factory=dict)
+    growth: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def tally(self) -> dict[str, int]:
+        counts = {"stored": 0, "updated": 0, "skipped": 0, "failed": 0, "bytes": sum(self.size.values())}
+        counts["added"] = sum(added for added, _ in self.growth.values())
+        counts["size_delta"] = sum(delta for _, delta in self.growth.values())
+        for outcome in self.outcome.values():
+            name = outcome.partition(":")[0]
+            counts[name] = counts.get(name, 0) + 1
+        return counts
+
+    def skipped(self) -> dict[str, int]:
+        reasons: dict[str, int] = {}
+        for outcome in self.outcome.values():
+            name, _, reason = outcome.partition(":")
+            if name == "skipped":
+                reasons[reason] = reasons.get(reason, 0) + 1
+        return reasons
+
+
+class ChunkIngestion:
+    """One attempt at one chunk."""
+
+    def __init__(
+        self, engine: Engine, context: SyncContext, args: IngestArgs, chunk: Document, stop: Stop, *, attempt: int
+    ) -> None:
+        self._engine = engine
+        self._context = context
+        self._args = args
+        self._chunk = chunk
+        self._stop = stop
+        self._attempt = attempt
+        self._items: list[Document] = chunk["items"]
+        self._failures: dict[str, Document] = {f["id"]: f for f in chunk.get("failures", [])}
+        self._book = _Book()
+        self._requests = 0
+        self._retry_after = 0.0
+        self._in_flight = 0
+        self._fetchers = 0
+        self._letters_open = False
+        self._queue: asyncio.Queue[Fetched | None] = asyncio.Queue()
+        self._group = max(1, int(context.sync.get("batch_size") or 50))
+        wanted = context.sync.get("sync_concurrency") or engine.settings.sync_concurrency
+        self._concurrency = max(1, min(int(wanted), self._group) >> args.slow)
+        self._permits = asyncio.Semaphore(self._group)
+        self._fetcher = Fetcher(engine, context)
+        self._writer = GroupWriter(engine, context, run_id=args.run_id, fence=fence_of(args.run_no, attempt))
+
+    async def run(self) -> IngestResult:
+        """Work through the chunk; see the module docstring."""
+        todo = await self._still_to_do()
+        self._letters_open = await self._engine.letters.any(self._context.id)
+        feed = iter(todo)
+        self._fetchers = min(self._concurrency, len(todo))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._fetchers):
+                group.create_task(self._fetch_from(feed))
+            group.create_task(self._commit_groups())
+        return await self._settle()
+
+    async def show_progress(self) -> None:
+        """Let the job show how far this chunk is."""
+        await self._engine.runs.progress(self._args.chunk_id, self._book.tally())
+
+    async def _still_to_do(self) -> list[Document]:
+        """Items that neither an earlier attempt nor an earlier part of this run has finished."""
+        if self._attempt == 1 and not self._args.resumed:
+            return self._items
+        bucket, connection = self._context.sync["bucket_id"], self._context.sync["connection_id"]
+        ids = {item["id"]: object_id(bucket, connection, item["id"]) for item in self._items}
+        standing = await self._engine.objects.committed(list(ids.values()))
+        todo = []
+        for item in self._items:
+            doc = standing.get(ids[item["id"]])
+            failure = self._failures.get(item["id"])
+            if doc and doc.get("run_id") == self._args.run_id and doc.get("sync_config_id") == self._context.id:
+                size = doc["size_bytes"]
+                growth = (doc.get("added", 0), size - doc.get("size_before", 0))
+                accepted = doc["_id"] if doc.get("accepted") else None
+                self._done(item["id"], doc["outcome"], size if doc.get("fetched") else 0, accepted, growth)
+            elif failure and failure.get("dead"):
+                self._done(item["id"], "failed", 0, None)
+            else:
+                todo.append(item)
+        return todo
+
+    def _done(
+        self, source_id: str, outcome: str, size: int, accepted: str | None, growth: tuple[int, int] = (0, 0)
+    ) -> None:
+        self._book.outcome[source_id] = outcome
+        if size:
+            self._book.size[source_id] = size
+        if accepted is not None:
+            self._book.accepted[source_id] = accepted
+        if growth != (0, 0):
+            self._book.growth[source_id] = growth
+
+    # --- fetching
+
+    async def _fetch_from(self, feed: Iterator[Document]) -> None:
+        try:
+            for item in feed:
+                await self._permits.acquire()
+                # Streams hold a few buffers, whatever their size; a body is held whole until its group commits.
+                budget = await self._engine.memory.take(min(item["size"] or _UNKNOWN_BYTES, _STREAM_BYTES))
+                if self._stop.requested or self._retry_after:
+                    self._release(budget)
+                    return
+                self._in_flight += 1
+                try:
+                    fetched = await self._fetch(item)
+                except BaseException:
+                    self._release(budget)
+                    raise
+                finally:
+                    self._in_flight -= 1
+                if fetched is None:
+                    self._release(budget)
+                else:
+                    fetched.budget = budget
+                self._queue.put_nowait(fetched)
+        finally:
+            self._fetchers -= 1
+            self._queue.put_nowait(None)
+
+    def _release(self, budget: int) -> None:
+        self._engine.memory.give(budget)
+        self._permits.release()
+
+    async def _fetch(self, item: Document) -> Fetched | None:
+        """None: not this time. Throttled ends this attempt's fetching, transient trouble is counted for the next."""
+        source = SourceObject.from_document(item)
+        try:
+            fetched = await self._fetcher.fetch(item["op"], source)
+        except Throttled as error:
+            self._retry_after = max(self._retry_after, error.retry_after or _THROTTLE_SECONDS)
+            return None
+        except Transient as error:
+            tries = self._failures.get(source.id, {}).get("tries", 0) + 1
+            self._failures[source.id] = _failure(source.id, tries, error.reason, str(error))
+            return None
+        self._requests += fetched.requests
+        return fetched
+
+    # --- committing
+
+    async def _commit_groups(self) -> None:
+        # Half a group commits while the other half is being fetched: never more than one group is outstanding.
+        enough = max(1, self._group // 2)
+        ready: list[Fetched] = []
+        try:
+            while True:
+                while not self._queue.empty() or (
+                    len(ready) < enough and (self._in_flight or (self._fetchers and not ready))
+                ):
+                    if (fetched := await self._queue.get()) is not None:
+                        ready.append(fetched)
+                if not ready:
+                    return
+                group, ready = ready[: self._group], ready[self._group :]
+                try:
+                    await self._commit(group)
+                finally:
+                    for one in group:
+                        self._release(one.budget)
+        finally:
+            for one in ready:
+                self._release(one.budget)
+
+    async def _commit(self, group: list[Fetched]) -> None:
+        failed: list[tuple[str, str, str]] = []
+        for one in group:
+            if one.verdict is Verdict.FAILED:
+                failed.append((one.listed.id, one.reason, one.message))
+            elif one.verdict is Verdict.SKIPPED:
+                self._done(one.listed.id, f"skipped:{one.reason}", 0, None)
+        wanted = [one for one in group if one.verdict in {Verdict.FETCHED, Verdict.TOUCHED}]
+        for result in await self._writer.write(wanted):
+            name, _, reason = result.outcome.partition(":")
+            if name == "failed":
+                failed.append((result.source_id, reason, result.message))
+            else:
+                accepted = result.object_id if result.accepted else None
+                growth = (result.added, result.size_delta)
+                self._done(result.source_id, result.outcome, result.size, accepted, growth)
+        if wanted and self._letters_open:
+            await self._engine.letters.resolve(
+                self._context.id, [one.source.id for one in wanted if one.source.id in self._book.outcome]
+            )
+        for source_id, reason, message in failed:
+            tries = self._failures.get(source_id, {}).get("tries", 0) + 1
+            self._failures[source_id] = _failure(source_id, tries, reason, message)
+        if failed:
+            await self._bury([source_id for source_id, _, _ in failed])
+
+    # --- settling
+
+    async def _settle(self) -> IngestResult:
+        exhausted = [
+            i
+            for i, f in self._failures.items()
+            if f["tries"] >= MAX_TRIES and not f.get("dead") and i not in self._book.outcome
+        ]
+        if exhausted:
+            await self._bury(exhausted)
+        left = [item["id"] for item in self._items if item["id"] not in self._book.outcome]
+        if left:
+            if self._failures:
+                await self._engine.runs.record_failures(self._args.chunk_id, list(self._failures.values()))
+            return await self._unfinished(left)
+        tally = self._book.tally()
+        await self._engine.runs.complete(
+            self._args.chunk_id,
+            tally={**tally, "requests": self._requests},
+            skipped=self._book.skipped(),
+            accepted=list(self._book.accepted.values()),
+        )
+        return IngestResult(counts=result_counts(tally, self._book.skipped(), self._requests), done=True)
+
+    async def _unfinished(self, left: list[str]) -> IngestResult:
+        counts = Counts(requests=self._requests)
+        if self._retry_after:
+            until = datetime.now(UTC) + timedelta(seconds=self._retry_after)
+            await self._engine.configs.throttle_connection(self._context.sync["connection_id"], until)
+            counts.throttle_waits = 1
+            return IngestResult(counts=counts, retry_after=self._retry_after)
+        if self._stop.requested:
+            return IngestResult(counts=counts, handed_back=True)
+        failing = [self._failures[i] for i in left if i in self._failures]
+        if failing and self._attempt < MAX_TRIES:
+            first = failing[0]
+            raise ApplicationError(
+                f"{len(failing)} of {len(self._items)} objects still failing, first: {first['message']}",
+                type="ObjectsStillFailing",
+            )
+        # A lost worker used up an attempt: the objects have tries left, so the workflow schedules the chunk anew.
+        return IngestResult(counts=counts, retry_after=_THROTTLE_SECONDS)
+
+    async def _bury(self, source_ids: list[str]) -> None:
+        items = {item["id"]: item for item in self._items}
+        sync = self._context.sync
+        await self._engine.letters.bury(
+            [
+                {
+                    "sync_config_id": self._context.id,
+                    "source_object_id": source_id,
+                    "source_path": items[source_id]["path"],
+                    "fingerprint": items[source_id]["fp"],
+                    "error_type": self._failures[source_id]["reason"],
+                    "error_message": self._failures[source_id]["message"][:1000],
+                    "retry_count": self._failures[source_id]["tries"],
+                    "sync_job_id": self._args.run_id,
+                    "internal_id": sync["internal_id"],
+                    "namespace_id": sync["namespace_id"],
+                    "bucket_id": sync["bucket_id"],
+                }
+                for source_id in source_ids
+            ]
+        )
+        for source_id in source_ids:
+            self._failures[source_id]["dead"] = True
+            self._done(source_id, "failed", 0, None)
+
+
+def _failure(source_id: str, tries: int, reason: str, message: str) -> Document:
+    return {"id": source_id, "tries": tries, "reason": reason, "message": message[:500]}
+
+
+def result_counts(tally: dict[str, Any], skipped: dict[str, int], requests: int) -> Counts:
+    """The tally of a chunk as Counts; `seen` and `unchanged` belong to the listing."""
+    return Counts(
+        stored=tally.get("stored", 0), updated=tally.get("updated", 0), skipped=tally.get("skipped", 0), failed=tally.get("failed", 0),
+        bytes=tally.get("bytes", 0), requests=requests, skipped_by_reason=dict(skipped),
+    )  # fmt: skip
+
+
+class IngestActivities:
+    """The ingestion activity."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @activity.defn(name="ingest_chunk")
+    async def ingest_chunk(self, args: IngestArgs) -> IngestResult:
+        """Ingest one staged chunk. Done already: answers its recorded outcome again."""
+        chunk = await self._engine.runs.chunk(args.chunk_id)
+        if chunk is None:
+            raise ApplicationError(f"staged chunk {args.chunk_id} is gone", type="ChunkLost", non_retryable=True)
+        if chunk.get("done"):
+            tally = chunk["tally"]
+            return IngestResult(
+                counts=result_counts(tally, chunk.get("skipped") or {}, tally.get("requests", 0)), done=True
+            )
+        context = await self._engine.open_sync(args.sync_config_id)
+        if wait := context.throttled_for():
+            return IngestResult(counts=Counts(throttle_waits=1), retry_after=wait)
+        stop = Stop()
+        work = ChunkIngestion(self._engine, context, args, chunk, stop, attempt=activity.info().attempt)
+        return await run_until_handed_back(work.run(), stop, beat=work.show_progress)

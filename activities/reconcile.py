@@ -1,0 +1,173 @@
+"""Removing what a complete full pass did not see, behind a gate.
+
+The gate: a pass that would remove everything, or more than max(objects, percent) of what the sync
+owns, removes nothing and asks a person. Approval lifts the gate for what was proposed and is used by
+a fresh pass, so that only what is still absent then is removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from temporalio import activity
+
+from activities.engine import Engine, SyncContext
+from activities.hand_back import Stop, run_until_handed_back
+from activities.run_contracts import ReconcileArgs, ReconcileResult
+from models.ids import object_id
+from stores.objects import fence_of
+
+__all__ = ["ReconcileActivities", "over_gate"]
+
+_STEP = 1000
+_SAMPLE = 20
+_ABSENT_PER_CHUNK = 20_000
+
+
+def over_gate(absent: int, owned: int, *, objects: int, percent: float) -> bool:
+    """Whether removing `absent` of `owned` objects needs a person's word."""
+    return absent > 0 and (absent >= owned or absent > max(objects, owned * percent / 100))
+
+
+class _Removal:
+    def __init__(self, engine: Engine, context: SyncContext, args: ReconcileArgs, stop: Stop, attempt: int) -> None:
+        self._engine = engine
+        self._context = context
+        self._args = args
+        self._stop = stop
+        self._fence = fence_of(args.run_no, attempt)
+
+    async def run(self) -> ReconcileResult:
+        """Decide by the gate, then remove in steps; a hand-back goes on where it stopped."""
+        begun = await self._engine.runs.removal(self._args.run_id)
+        if begun is None:
+            begun = await self._decide()
+        if isinstance(begun, ReconcileResult):
+            return begun
+        return await self._remove(begun["chunks"], begun["owned"])
+
+    async def _decide(self) -> ReconcileResult | dict[str, Any]:
+        """What the gate says: a result where nothing is to be removed, else the removal as it was put on record."""
+        sync, settings = self._context.sync, self._engine.settings
+        chunks = self._args.absent_chunks if self._args.ordered else await self._stage_unseen()
+        owned = await self._engine.objects.owned_count(self._context.id)
+        if not self._context.reconcile("on_delete"):
+            return ReconcileResult(owned=owned)
+        absent = sum([len(ids) async for ids in self._absent(chunks)])
+        if absent == 0:
+            await self._withdraw(sync)
+            return ReconcileResult(owned=owned)
+        gated = over_gate(absent, owned, objects=settings.delete_gate_objects, percent=settings.delete_gate_percent)
+        if gated and not self._approves(sync, absent, owned):
+            if self._is_rejected(sync, absent, owned):
+                return ReconcileResult(owned=owned)
+            return await self._propose(sync, chunks, absent, owned)
+        return await self._engine.runs.begin_removal(self._args.run_id, owned=owned, chunks=chunks)
+
+    async def _remove(self, chunks: list[str], owned: int) -> ReconcileResult:
+        sync = self._context.sync
+        removed = size = 0
+        async for ids in self._absent(chunks):
+            for start in range(0, len(ids), _STEP):
+                if self._stop.requested:
+                    return ReconcileResult(removed=removed, owned=owned, handed_back=True)
+                keys = [object_id(sync["bucket_id"], sync["connection_id"], i) for i in ids[start : start + _STEP]]
+                n, freed = await self._engine.objects.remove(
+                    self._context.id, keys, fence=self._fence, run_id=self._args.run_id, reason="source_gone"
+                )
+                removed, size = removed + n, size + freed
+        await self._engine.runs.end_removal(self._args.run_id, removed=removed, size=size)
+        await self._withdraw(sync)
+        return ReconcileResult(removed=removed, owned=owned)
+
+    async def _absent(self, chunk_ids: list[str]) -> AsyncIterator[list[str]]:
+        for chunk_id in chunk_ids:
+            chunk = await self._engine.runs.chunk(chunk_id)
+            if chunk is not None:
+                yield chunk["items"]
+
+    async def _stage_unseen(self) -> list[str]:
+        """Unordered pass: what is owned but was not stamped as seen."""
+        found: list[str] = []
+        chunks: list[str] = []
+        async for ids in self._engine.objects.all_ids(self._context.id, step=_STEP):
+            found += await self._engine.runs.not_seen(self._args.run_id, ids)
+            if len(found) >= _ABSENT_PER_CHUNK:
+                chunks.append(await self._stage(len(chunks), found))
+                found = []
+        if found:
+            chunks.append(await self._stage(len(chunks), found))
+        return chunks
+
+    async def _stage(self, number: int, ids: list[str]) -> str:
+        chunk_id = f"{self._args.run_id}:r{self._fence}:{number}"
+        await self._engine.runs.stage(
+            chunk_id, run_id=self._args.run_id, sync_config_id=self._context.id, kind="absent", items=ids
+        )
+        return chunk_id
+
+    def _approves(self, sync: dict[str, Any], absent: int, owned: int) -> bool:
+        """An approval holds for about what was proposed; a larger loss asks again."""
+        proposal = sync.get("delete_proposal") or {}
+        if not self._args.approved or proposal.get("proposal_id") != self._args.approved:
+            return False
+        return absent <= proposal["count"] or not self._beyond(absent - proposal["count"], owned)
+
+    def _is_rejected(self, sync: dict[str, Any], absent: int, owned: int) -> bool:
+        """A rejected loss is kept without asking again until clearly more is missing."""
+        rejected = sync.get("delete_rejected") or {}
+        return bool(rejected) and not self._beyond(absent - rejected["count"], owned)
+
+    def _beyond(self, more: int, owned: int) -> bool:
+        settings = self._engine.settings
+        return over_gate(
+            max(0, more), owned, objects=settings.delete_gate_objects, percent=settings.delete_gate_percent
+        )
+
+    async def _propose(self, sync: dict[str, Any], chunks: list[str], absent: int, owned: int) -> ReconcileResult:
+        sample: list[str] = []
+        async for ids in self._absent(chunks):
+            sample += ids[: _SAMPLE - len(sample)]
+            if len(sample) >= _SAMPLE:
+                break
+        standing = sync.get("delete_proposal") or {}
+        proposal_id = standing.get("proposal_id") or f"del_{self._args.run_id.removeprefix('job_')}"
+        share = 100 * absent / owned if owned else 100.0
+        reason = (
+            "the source turned up empty of everything this sync owns"
+            if absent >= owned
+            else f"{absent} of {owned} objects ({share:.1f} %) are absent from the source"
+        )
+        proposal = {
+            "proposal_id": proposal_id,
+            "created_at": standing.get("created_at") or datetime.now(UTC),
+            "run_id": self._args.run_id,
+            "count": absent,
+            "owned": owned,
+            "sample": sample,
+            "reason": reason,
+        }
+        await self._engine.configs.project(self._context.id, {"delete_proposal": proposal, "delete_rejected": None})
+        return ReconcileResult(proposed=absent, owned=owned, proposal_id=proposal_id)
+
+    async def _withdraw(self, sync: dict[str, Any]) -> None:
+        """Nothing waits for approval any more."""
+        if sync.get("delete_proposal") or sync.get("delete_rejected"):
+            await self._engine.configs.project(self._context.id, {"delete_proposal": None, "delete_rejected": None})
+
+
+class ReconcileActivities:
+    """The removal activity."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @activity.defn(name="reconcile")
+    async def reconcile(self, args: ReconcileArgs) -> ReconcileResult:
+        """Remove or propose; only ever called after a complete full pass."""
+        context = await self._engine.open_sync(args.sync_config_id)
+        stop = Stop()
+        removal = _Removal(self._engine, context, args, stop, activity.info().attempt)
+        return await run_until_handed_back(removal.run(), stop)

@@ -1,0 +1,85 @@
+"""A connection's health: one workflow per connection, id `connection/{connection_id}`, one check every 15 minutes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.contracts import ConnectionInput
+    from activities.run_contracts import HealthResult
+    from workflows import policies
+
+__all__ = ["ConnectionWorkflow"]
+
+_DEFAULT_INTERVAL_SECONDS = 900
+
+
+@dataclass
+class ConnectionState:
+    """Carried over continue-as-new."""
+
+    checks: int = 0
+    status: str = ""
+    last_error: str = ""
+
+
+@workflow.defn(name="ConnectionWorkflow")
+class ConnectionWorkflow:
+    """Checks, sleeps, checks; a `check` signal (new credentials, a person) comes before the timer."""
+
+    @workflow.init
+    def __init__(self, args: ConnectionInput, state: ConnectionState | None = None) -> None:
+        self._args = args
+        self._state = state or ConnectionState()
+        self._asked = False
+
+    @workflow.run
+    async def run(self, args: ConnectionInput, state: ConnectionState | None = None) -> str:
+        """Until the connection is archived."""
+        del args, state
+        queue = workflow.info().task_queue.removesuffix("-workflows") + "-control"
+        interval = _DEFAULT_INTERVAL_SECONDS
+        while True:
+            # The connection was tested when it was made; the first check comes an interval later.
+            try:
+                await workflow.wait_condition(
+                    lambda: self._asked, timeout=timedelta(seconds=interval), timeout_summary="next check"
+                )
+            except asyncio.TimeoutError:
+                pass
+            self._asked = False
+            try:
+                result = await workflow.execute_activity(
+                    "check_connection",
+                    self._args.connection_id,
+                    result_type=HealthResult,
+                    summary="check",
+                    **policies.health(queue),
+                )
+            except ActivityError as error:
+                # Not the connection's fault (that is a result): the database or a bug. Shown, and tried again.
+                self._state.last_error = f"check could not be made: {str(error.cause)[:200]}"
+                workflow.set_current_details(self._state.last_error)
+                continue
+            if result.gone:
+                return "archived"
+            interval = result.interval_seconds
+            self._state.checks += 1
+            self._state.status, self._state.last_error = result.status, result.error
+            workflow.set_current_details(
+                f"**{result.status}** after {self._state.checks} checks\n\n{result.error[:500]}"
+            )
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(args=[self._args, self._state])
+
+    @workflow.signal
+    async def check(self, args: Any = None) -> None:
+        """Check now."""
+        del args
+        self._asked = True
