@@ -28,4 +28,4 @@ demo: bootstrap
 	@$(RUN) deploy.local.demo
 
 bench: bootstrap
-	@$(RUN) deploy.local.bench
+	@$(RUN) deploy.bench
