@@ -1,6 +1,6 @@
 """Make the virtual environment what uv.lock says. Runs on the bare system Python: standard library only.
 
-    python3 deploy/local/bootstrap.py [--quiet]
+    python3 deploy/local/bootstrap.py
 
 Does nothing when the lock has not changed since the last time.
 """
@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -32,6 +33,7 @@ def find_uv() -> str | None:
 def install_uv() -> str:
     """Install uv from the package index into the cache folder, never into the system's Python."""
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--root-user-action=ignore"]
     # --target works where the distribution forbids installs (PEP 668) and where python3-venv is missing.
     subprocess.run([*pip, "--upgrade", "--target", str(UV_HOME), "uv"], check=True)
     return str(UV_HOME / "bin" / "uv")
@@ -55,25 +57,35 @@ def main() -> int:
     stamp = VENV / ".tidemark-synced"
     if stamp.exists() and stamp.read_text() == want:
         return 0
-    started = time.monotonic()
     environment = dict(os.environ)
     if not VENV.exists():
         environment.setdefault("UV_PYTHON", sys.executable)
-    step = "install uv"
-    try:
-        uv = find_uv() or install_uv()
-        step = "install the Python packages"
-        print(f"  … {step}", flush=True)
-        arguments = [part for group in wanted for part in ("--group", group)]
+    uv = find_uv() or step("uv", install_uv)
+    if uv is None:
+        return 1
+    arguments = [part for group in wanted for part in ("--group", group)]
+
+    def sync() -> str:
         subprocess.run([uv, "sync", "--quiet", "--frozen", *arguments], check=True, cwd=CHECKOUT, env=environment)
-    except (subprocess.CalledProcessError, OSError) as error:
-        print(
-            f"  ✗ {step}: {error}\n    Check that the Python package index can be reached, then run the command again."
-        )
+        return str(VENV)
+
+    if step("Python packages", sync) is None:
         return 1
     stamp.write_text(want)
-    print(f"  ✓ {step}  {time.monotonic() - started:.1f} s", flush=True)
     return 0
+
+
+def step(title: str, work: Callable[[], str]) -> str | None:
+    """Do one step and show it; None, with what to do, if it failed."""
+    started = time.monotonic()
+    print(f"  … {title}: installing", flush=True)
+    try:
+        result = work()
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(f"  ✗ {title}: {error}\n    Check that the Python package index can be reached, then run it again.")
+        return None
+    print(f"  ✓ {title}  {time.monotonic() - started:.1f} s", flush=True)
+    return result
 
 
 if __name__ == "__main__":

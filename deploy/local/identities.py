@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.local.paths import CHECKOUT
@@ -36,15 +37,18 @@ def identities(file: Path, environment: Mapping[str, str], api_port: int) -> dic
         known: dict[str, str] = json.loads(file.read_text())
         if _key_works(known["TIDEMARK_API_KEY"], api_port):
             return known
-    first, second = _organization(environment, "local"), _organization(environment, "local-2")
-    made = {
-        "TIDEMARK_API_KEY": _key(environment, first["organization_id"], "ADMIN"),
-        "TIDEMARK_NAMESPACE": first["namespace_id"],
-        "TIDEMARK_API_KEY_READ": _key(environment, first["organization_id"], "READ"),
-        "TIDEMARK_API_KEY_WRITE": _key(environment, first["organization_id"], "WRITE"),
-        "TIDEMARK_API_KEY_2": _key(environment, second["organization_id"], "ADMIN"),
-        "TIDEMARK_NAMESPACE_2": second["namespace_id"],
-    }
+    # Each command is a Python process of its own: side by side they take half the time.
+    with ThreadPoolExecutor() as threads:
+        first, second = threads.map(lambda name: _organization(environment, name), ("local", "local-2"))
+        wanted = {
+            "TIDEMARK_API_KEY": (first, "ADMIN"),
+            "TIDEMARK_API_KEY_READ": (first, "READ"),
+            "TIDEMARK_API_KEY_WRITE": (first, "WRITE"),
+            "TIDEMARK_API_KEY_2": (second, "ADMIN"),
+        }
+        keys = threads.map(lambda want: _key(environment, want[0]["organization_id"], want[1]), wanted.values())
+        made = dict(zip(wanted, keys, strict=True))
+    made |= {"TIDEMARK_NAMESPACE": first["namespace_id"], "TIDEMARK_NAMESPACE_2": second["namespace_id"]}
     write_private(file, json.dumps(made, indent=1))
     return made
 
