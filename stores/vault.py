@@ -20,7 +20,8 @@ from bson import Binary
 from bson.codec_options import CodecOptions
 from bson.errors import BSONError
 from pymongo import AsyncMongoClient, IndexModel
-from pymongo.asynchronous.encryption import Algorithm, AsyncClientEncryption
+from pymongo.asynchronous.encryption import AsyncClientEncryption
+from pymongo.encryption_shared import Algorithm
 from pymongo.errors import AutoReconnect, DuplicateKeyError, EncryptionError
 
 from models.settings import Settings

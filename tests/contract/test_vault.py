@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -56,7 +57,7 @@ async def test_no_plaintext_in_the_database(
     raw = b""
     for name in await database.list_collection_names():
         async for batch in database[name].find_raw_batches({}):
-            raw += batch
+            raw += cast("bytes", batch)
     assert b"conn_a" in raw and b"keyMaterial" in raw
     for planted in (SECRET, "planted-id-11", "secret_access_key"):
         assert planted.encode() not in raw
