@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -80,20 +79,11 @@ def _accepted(model: type[BaseModel], location: tuple[int | str, ...]) -> list[s
 
 
 def _tagged(model: type[BaseModel], tag: int | str) -> bool:
-    return any(
-        field.default == tag for name, field in model.model_fields.items() if name in {"type", "target_type"}
-    )
+    return any(field.default == tag for name, field in model.model_fields.items() if name in {"type", "target_type"})
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    arguments = typing.get_args(annotation)
+    if not arguments and isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    origin = typing.get_origin(annotation)
-    if origin is None or isinstance(annotation, types.GenericAlias | types.UnionType) or origin is not None:
-        return [found for part in typing.get_args(annotation) for found in _models_in(part)]
-    return []
-
-
-def undeclared(body: BaseModel) -> Mapping[str, Any]:
-    """Keys of an open body that mean nothing here."""
-    return body.model_extra or {}
+    return [found for part in arguments for found in _models_in(part)]

@@ -132,7 +132,7 @@ class FieldMappingEntry(Request):
 
     @model_validator(mode="after")
     def _not_a_file(self) -> FieldMappingEntry:
-        if isinstance(self.source, FileSource):
+        if self.source.type == "file":
             raise ValueError("the source 'file' is for blobs: use target_type 'blob'")
         return self
 

@@ -27,7 +27,7 @@ def _query_bool(value: Any) -> Any:
 
 def _query_int(value: Any) -> Any:
     digits = isinstance(value, str) and value.lstrip("-").isascii() and value.lstrip("-").isdigit()
-    return int(value) if digits and len(value) < 20 else value  # noqa: PLR2004
+    return int(value) if digits and len(value) < 20 else value
 
 
 QueryBool = Annotated[bool, BeforeValidator(_query_bool)]

@@ -107,7 +107,7 @@ class SnowflakeKeyPairCredentials(Request):
 class SnowflakeUsernamePasswordCredentials(Request):
     """A user with a password."""
 
-    type: Literal["username_password"] = "username_password"  # noqa: S105 - a type's name
+    type: Literal["username_password"] = "username_password"
     username: str
     password: str
 

@@ -13,6 +13,7 @@ from models.paging import PaginationResponse, Query, QueryBool
 
 __all__ = [
     "IMMUTABLE_FIELDS",
+    "DecisionQuery",
     "ListSyncConfigurationsRequest",
     "SyncCommandResponse",
     "SyncConfigurationModel",
@@ -106,6 +107,12 @@ class TriggerQuery(Query):
     """`full_sync` walks everything again instead of only what changed."""
 
     full_sync: QueryBool | None = None
+
+
+class DecisionQuery(Query):
+    """Which removal proposal is meant; none named: the one that is open."""
+
+    proposal_id: str | None = None
 
 
 class SyncStatsModel(Reply):

@@ -55,9 +55,7 @@ class OrganizationStore:
 
     async def organization(self, identifier: str) -> Document | None:
         """By id, or by name if it is the only one of that name."""
-        found = await self._organizations.find(
-            {"$or": [{"_id": identifier}, {"name": identifier}]}, limit=2
-        ).to_list()
+        found = await self._organizations.find({"$or": [{"_id": identifier}, {"name": identifier}]}, limit=2).to_list()
         exact = [document for document in found if document["_id"] == identifier]
         return exact[0] if exact else found[0] if len(found) == 1 else None
 

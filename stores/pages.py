@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,11 @@ class Sort:
     descending: bool = False
     indexed: bool = True
 
+    @property
+    def direction(self) -> int:
+        """As MongoDB writes it."""
+        return -1 if self.descending else 1
+
 
 @dataclass(frozen=True, slots=True)
 class PageOfDocuments:
@@ -54,14 +59,11 @@ async def find_page(
     *,
     sort: Sort,
     count: bool = False,
-    projection: Mapping[str, Any] | Sequence[str] | None = None,
+    projection: Mapping[str, Any] | None = None,
 ) -> PageOfDocuments:
-    """One page of what `query` selects. Raises BadCursorError."""
-    direction = -1 if sort.descending else 1
-    if sort.indexed:
-        documents = await _by_index(collection, query, page, sort, direction, projection)
-    else:
-        documents = await _by_computed_key(collection, query, page, sort, direction, projection)
+    """One page of what `query` selects. `projection` only leaves fields out. Raises BadCursorError."""
+    rows = _by_index if sort.indexed else _by_computed_key
+    documents = await rows(collection, query, page=page, sort=sort, projection=projection)
     more = len(documents) > page.limit
     documents = documents[: page.limit]
     cursor = _encode(documents[-1], sort) if more and documents else None
@@ -74,10 +76,10 @@ async def find_page(
 async def _by_index(
     collection: AsyncCollection[Document],
     query: Mapping[str, Any],
+    *,
     page: PageRequest,
     sort: Sort,
-    direction: int,
-    projection: Mapping[str, Any] | Sequence[str] | None,
+    projection: Mapping[str, Any] | None,
 ) -> list[Document]:
     where: dict[str, Any] = dict(query)
     if page.cursor:
@@ -91,7 +93,11 @@ async def _by_index(
             ]
         }
     found = collection.find(
-        where, projection, sort=[(sort.field, direction), ("_id", direction)], skip=page.offset, limit=page.limit + 1
+        where,
+        projection,
+        sort=[(sort.field, sort.direction), ("_id", sort.direction)],
+        skip=page.offset,
+        limit=page.limit + 1,
     ).max_time_ms(_MAX_TIME_MS)
     return await found.to_list()
 
@@ -99,10 +105,10 @@ async def _by_index(
 async def _by_computed_key(
     collection: AsyncCollection[Document],
     query: Mapping[str, Any],
+    *,
     page: PageRequest,
     sort: Sort,
-    direction: int,
-    projection: Mapping[str, Any] | Sequence[str] | None,
+    projection: Mapping[str, Any] | None,
 ) -> list[Document]:
     """For fields of any type, missing in some documents: compared as the sort compares them."""
     path = f"${sort.field}"
@@ -114,10 +120,13 @@ async def _by_computed_key(
         literal = {"$literal": value}
         tie = {"$and": [{"$eq": ["$_key", literal]}, {beyond: ["$_id", {"$literal": last_id}]}]}
         stages.append({"$match": {"$expr": {"$or": [{beyond: ["$_key", literal]}, tie]}}})
-    stages += [{"$sort": {"_key": direction, "_id": direction}}, {"$skip": page.offset}, {"$limit": page.limit + 1}]
+    stages += [
+        {"$sort": {"_key": sort.direction, "_id": sort.direction}},
+        {"$skip": page.offset},
+        {"$limit": page.limit + 1},
+    ]
     if projection is not None:
-        names = projection if isinstance(projection, Mapping) else dict.fromkeys(projection, 1)
-        stages.append({"$project": {**names, "_key": 1}})
+        stages.append({"$project": dict(projection)})
     found = await collection.aggregate(stages, allowDiskUse=True, maxTimeMS=_MAX_TIME_MS)
     return await found.to_list()
 

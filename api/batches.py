@@ -1,0 +1,108 @@
+"""Batches and the tasks that process them: read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.buckets import bucket_of
+from api.errors import not_found
+from api.operations import Call, NoBody, NoQuery, Operations
+from api.pagination import pagination
+from models.batches import BatchModel, ListBatchesRequest, ListBatchesResponse, TaskResponse
+from models.paging import PageRequest
+from models.scope import Role
+from stores.database import Document
+
+__all__ = ["batches", "tasks"]
+
+batches = Operations("BucketBatchesApi", "/v1/buckets/{bucket_identifier}/batches", namespaced=True)
+tasks = Operations("TasksApi", "/v1/tasks", namespaced=False)
+
+_TASK_PREFIX = "batch/"
+_LIFECYCLES = {
+    "DRAFT": "accepted",
+    "PENDING": "queued",
+    "QUEUED": "queued",
+    "PROCESSING": "extracting",
+    "IN_PROGRESS": "extracting",
+    "COMPLETED": "indexed",
+    "COMPLETED_WITH_ERRORS": "indexed",
+    "FAILED": "failed",
+    "CANCELED": "canceled",
+}
+
+
+@batches.add(
+    "POST", "/list", "list_batches_buckets", role=Role.READ, body=ListBatchesRequest, answers=ListBatchesResponse
+)
+async def find(call: Call[ListBatchesRequest, NoQuery]) -> ListBatchesResponse:
+    """List the batches of a bucket, newest first. The page is in the body."""
+    bucket = await bucket_of(call)
+    body = call.body.settled()
+    page = PageRequest(body["limit"], 0 if body["cursor"] else body["offset"], body["cursor"], include_total=True)
+    conditions: dict[str, Any] = {}
+    if body["status"]:
+        conditions["status"] = body["status"]
+    if body["collection_id"]:
+        conditions["collection_ids"] = body["collection_id"]
+    for name in ("bucket_id", "namespace_id"):
+        own = bucket["_id"] if name == "bucket_id" else call.namespace_id
+        if body[name] and body[name] != own:
+            conditions["_id"] = ""  # of another bucket or namespace: none of this one's
+    found = await call.services.batches.page(call.scope, bucket["_id"], conditions, page)
+    return ListBatchesResponse(
+        results=[_shown(document) for document in found.documents],
+        total_count=found.total or 0,
+        pagination=pagination(call.request, page, found).model_dump(),
+    )
+
+
+@batches.add("GET", "/{batch_id}", "get_batch_buckets_batches", role=Role.READ, answers=BatchModel)
+async def get(call: Call[NoBody, NoQuery]) -> BatchModel:
+    """Read a batch."""
+    bucket = await bucket_of(call)
+    document = await call.services.batches.get(call.scope, call.path["batch_id"], bucket_id=bucket["_id"])
+    if document is None:
+        raise not_found("batch", call.path["batch_id"])
+    return _shown(document)
+
+
+@tasks.add("GET", "/{task_id}", "get_task", role=Role.READ, answers=TaskResponse)
+async def get_task(call: Call[NoBody, NoQuery]) -> TaskResponse:
+    """Read a task by id; a batch's task is `batch/` and the batch's id."""
+    task_id = call.path["task_id"]
+    document = None
+    if task_id.startswith(_TASK_PREFIX):
+        document = await call.services.batches.get(call.organization, task_id.removeprefix(_TASK_PREFIX))
+    # A draft has not been submitted, so nothing works on it yet.
+    if document is None or document["status"] == "DRAFT":
+        raise not_found("task", task_id)
+    error = document.get("error")
+    return TaskResponse(
+        task_id=task_id,
+        task_type="api_buckets_batches_process",
+        status=document["status"],
+        inputs=[document["_id"]],
+        outputs=[],
+        additional_data={
+            "batch_id": document["_id"],
+            "bucket_id": document["bucket_id"],
+            "namespace_id": document["namespace_id"],
+            "object_count": len(document.get("object_ids") or []),
+            **({"error": error} if error else {}),
+        },
+        error=error if document["status"] == "FAILED" else None,
+    )
+
+
+def _shown(document: Document) -> BatchModel:
+    status = document["status"]
+    return BatchModel.model_validate(
+        {
+            **document,
+            "batch_id": document["_id"],
+            "failed_object_count": len(document.get("failed_objects") or []),
+            "lifecycle": _LIFECYCLES.get(status),
+            "lifecycle_reason": document.get("error") if status in {"FAILED", "CANCELED"} else None,
+        }
+    )

@@ -1,0 +1,162 @@
+"""Buckets: create, read, list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.errors import conflict, invalid, not_found
+from api.operations import Call, NoBody, NoQuery, Operations
+from api.pagination import pagination
+from models.buckets import (
+    BucketCreateRequest,
+    BucketListQuery,
+    BucketResponse,
+    ListBucketsRequest,
+    ListBucketsResponse,
+)
+from models.common import DegradedEntry
+from models.paging import PageQuery, PageRequest
+from models.scope import Role
+from stores.database import Document
+from stores.failures import DuplicateError
+from stores.pages import PageOfDocuments, Sort
+
+__all__ = ["bucket_of", "operations"]
+
+operations = Operations("BucketsApi", "/v1/buckets", namespaced=True)
+
+_DEFAULT_LIMIT = 10  # the contract's, for this list only
+_UNSERVED = {
+    "destination": "blobs are kept in the server's own blob store",
+    "ingest_filter": "it needs retrievers, which are not part of this system",
+    "source_adapter": "objects come from syncs or from the objects operations",
+}
+_FIELDS = {
+    "bucket_id": "_id",
+    "bucket_name": "bucket_name",
+    "description": "description",
+    "status": "status",
+    "created_at": "created_at",
+    "updated_at": "updated_at",
+    "object_count": "object_count",
+    "total_size_bytes": "total_size_bytes",
+}
+
+
+@operations.add("POST", "", "create_bucket", role=Role.WRITE, body=BucketCreateRequest, answers=BucketResponse)
+async def create(call: Call[BucketCreateRequest, NoQuery]) -> BucketResponse:
+    """Create a bucket."""
+    body = call.body.settled()
+    for name, reason in _UNSERVED.items():
+        if body.pop(name) is not None:
+            raise invalid(f"{name} is not supported: {reason}", code="not_supported", field=name)
+    try:
+        document = await call.services.buckets.create(call.scope, body)
+    except DuplicateError as error:
+        raise conflict(str(error), code="name_in_use", details={"bucket_name": body["bucket_name"]}) from error
+    await call.audit("create", "bucket", document["_id"])
+    return shown(document)
+
+
+@operations.add(
+    "GET", "", "list_buckets_get",
+    role=Role.READ, query=BucketListQuery, answers=ListBucketsResponse, lenient_namespace=True,
+)  # fmt: skip
+async def find_by_get(call: Call[NoBody, BucketListQuery]) -> ListBucketsResponse:
+    """List buckets, newest first."""
+    page = call.query.resolve(default_limit=_DEFAULT_LIMIT)
+    return await _list(call, page, search=call.query.search)
+
+
+@operations.add(
+    "POST", "/list", "list_buckets",
+    role=Role.READ, body=ListBucketsRequest, query=PageQuery, answers=ListBucketsResponse, lenient_namespace=True,
+)  # fmt: skip
+async def find(call: Call[ListBucketsRequest, PageQuery]) -> ListBucketsResponse:
+    """List buckets that match, in the order asked for."""
+    body = call.body
+    page = call.query.resolve(body.model_dump(), default_limit=_DEFAULT_LIMIT)
+    sorts = [body.sort] if body.sort else body.sorts or []
+    return await _list(
+        call,
+        page,
+        search=body.search,
+        conditions=_conditions(body.filters or {}),
+        sort=_order(sorts[0]) if sorts else None,
+        case_sensitive=bool(body.case_sensitive),
+    )
+
+
+@operations.add("GET", "/{bucket_identifier}", "get_bucket", role=Role.READ, answers=BucketResponse)
+async def get(call: Call[NoBody, NoQuery]) -> BucketResponse:
+    """Read a bucket by id or name."""
+    return shown(await bucket_of(call))
+
+
+async def bucket_of(call: Call[Any, Any]) -> Document:
+    """The bucket that the address names. Raises 404."""
+    identifier = call.path.get("bucket_identifier") or call.path["bucket_id"]
+    document = await call.services.buckets.get(call.scope, identifier)
+    if document is None:
+        raise not_found("bucket", identifier)
+    return document
+
+
+def shown(document: Document) -> BucketResponse:
+    """A bucket as answered."""
+    return BucketResponse.model_validate({**document, "bucket_id": document["_id"]})
+
+
+async def _list(call: Call[Any, Any], page: PageRequest, **conditions: Any) -> ListBucketsResponse:
+    if call.namespace_id is None:
+        return _unresolved(call, page)
+    found = await call.services.buckets.page(call.scope, page, **conditions)
+    return ListBucketsResponse(
+        results=[shown(document) for document in found.documents],
+        total_count=found.total or 0,
+        pagination=pagination(call.request, page, found),
+    )
+
+
+def _unresolved(call: Call[Any, Any], page: PageRequest) -> ListBucketsResponse:
+    """A namespace that this key does not reach: nothing, and the reason (the contract answers 200 here)."""
+    call.reply_headers["X-Namespace-Unresolved"] = "true"
+    warning = DegradedEntry(
+        resource="namespace",
+        id=call.asked_namespace,
+        reason="unresolved",
+        next_step="send the id or name of a namespace of the key's organization in X-Namespace",
+    )
+    return ListBucketsResponse(
+        results=[],
+        total_count=0,
+        pagination=pagination(call.request, page, PageOfDocuments([], None, 0)),
+        warnings=[warning],
+    )
+
+
+def _conditions(filters: dict[str, Any]) -> dict[str, Any]:
+    """Plain `{field: value}` equality; the contract does not say what else it could be."""
+    conditions: dict[str, Any] = {}
+    for name, value in filters.items():
+        path = _path(name, "filters")
+        if isinstance(value, dict | list):
+            raise invalid(f"filters.{name} is not a single value", field=f"filters.{name}")
+        conditions[path] = {"$eq": value}
+    return conditions
+
+
+def _order(sort: dict[str, Any]) -> Sort:
+    field, direction = sort.get("field"), sort.get("direction", sort.get("order", "asc"))
+    if not isinstance(field, str) or direction not in {"asc", "desc"}:
+        raise invalid("sort takes {field, direction: asc or desc}", field="sort")
+    path = _path(field, "sort")
+    return Sort(path, descending=direction == "desc", indexed=path == "created_at")
+
+
+def _path(name: str, where: str) -> str:
+    if name.startswith("metadata.") and "$" not in name and "\0" not in name:
+        return name
+    if name not in _FIELDS:
+        raise invalid(f"{where}: {name!r} is not one of {', '.join(_FIELDS)}, metadata.*", field=where)
+    return _FIELDS[name]

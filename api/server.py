@@ -1,0 +1,76 @@
+"""The aiohttp application: every operation at its address, what goes around it, start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from api import (
+    batches,
+    blobs,
+    buckets,
+    connections,
+    health,
+    objects,
+    runs,
+    startup,
+    sync_commands,
+    syncs,
+    unsupported,
+)
+from api.middleware import around
+from api.operations import Operation
+from api.requests import endpoint
+from api.services import Services
+
+__all__ = ["OPERATIONS", "make_app"]
+
+OPERATIONS: tuple[Operation, ...] = tuple(
+    operation
+    for resource in (
+        health.operations,
+        connections.operations,
+        buckets.operations,
+        objects.operations,
+        syncs.operations,
+        sync_commands.operations,
+        runs.operations,
+        batches.batches,
+        batches.tasks,
+        blobs.operations,
+        unsupported.operations,
+    )
+    for operation in resource.all
+)
+
+_NAME = re.compile(r"\{(\w+)\}")
+
+
+def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
+    """The application. With `reconcile`, missing workflows are started in the background once it is up."""
+    app = web.Application(
+        client_max_size=services.settings.api_max_body_bytes,
+        middlewares=[around(services.settings)],
+    )
+    for operation in OPERATIONS:
+        # aiohttp matches the address before decoding `%2F`, so a name may hold a slash; its default
+        # pattern would refuse braces in a name.
+        path = _NAME.sub(r"{\1:[^/]+}", operation.path)
+        app.router.add_route(operation.method, path, endpoint(operation, services))
+        if operation.streams:
+            app.router.add_route("HEAD", path, endpoint(operation, services))
+
+    async def background(_app: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(startup.start_missing(services))
+        yield
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    if reconcile:
+        app.cleanup_ctx.append(background)
+    return app

@@ -1,0 +1,94 @@
+"""What handlers work with: stores, vault, blobs and the way to the workflows. Put together once, by `build`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from api.commands import Commands
+from models.settings import Settings
+from providers.base import CheckReport
+from stores.audit import AuditStore
+from stores.batches_read import BatchReader
+from stores.blobs import BlobStore, signing_key
+from stores.buckets import BucketStore
+from stores.connections import ConnectionStore
+from stores.database import Database
+from stores.dead_letters_read import DeadLetterReader
+from stores.jobs import JobStore
+from stores.objects import ObjectStore
+from stores.objects_read import ObjectReader
+from stores.organizations import OrganizationStore
+from stores.sync_configs import SyncConfigStore
+from stores.syncs import SyncStore
+
+__all__ = ["Services", "Vault", "build"]
+
+CheckConnection = Callable[..., Awaitable[CheckReport]]
+
+
+class Vault(Protocol):
+    """Encrypts credentials; see `stores.vault`."""
+
+    async def encrypt(self, internal_id: str, credentials: Mapping[str, Any]) -> Any:
+        """Ciphertext."""
+
+    async def decrypt(self, value: Any) -> dict[str, Any]:
+        """Credentials."""
+
+
+@dataclass(slots=True)
+class Services:
+    """Everything a handler may use."""
+
+    settings: Settings
+    database: Database
+    commands: Commands
+    vault: Vault
+    blobs: BlobStore
+    signing_key: bytes
+    check_connection: CheckConnection
+    organizations: OrganizationStore
+    connections: ConnectionStore
+    buckets: BucketStore
+    syncs: SyncStore
+    jobs: JobStore
+    dead_letters: DeadLetterReader
+    objects: ObjectReader
+    object_writer: ObjectStore
+    engine: SyncConfigStore
+    batches: BatchReader
+    audit: AuditStore
+
+
+def build(
+    settings: Settings,
+    database: Database,
+    *,
+    commands: Commands,
+    vault: Vault,
+    blobs: BlobStore,
+    check_connection: CheckConnection,
+) -> Services:
+    """Put the services together."""
+    return Services(
+        settings=settings,
+        database=database,
+        commands=commands,
+        vault=vault,
+        blobs=blobs,
+        signing_key=signing_key(settings),
+        check_connection=check_connection,
+        organizations=OrganizationStore(database),
+        connections=ConnectionStore(database),
+        buckets=BucketStore(database),
+        syncs=SyncStore(database),
+        jobs=JobStore(database),
+        dead_letters=DeadLetterReader(database),
+        objects=ObjectReader(database),
+        object_writer=ObjectStore(database),
+        engine=SyncConfigStore(database),
+        batches=BatchReader(database),
+        audit=AuditStore(database),
+    )
