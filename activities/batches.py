@@ -140,8 +140,8 @@ class BatchActivities:
                 status = reply.status
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApplicationError(f"webhook: {type(error).__name__}", type="Transient") from None
-        if status >= 300:  # noqa: PLR2004 - anything but a 2xx
-            retryable = status >= 500 or status in {408, 429}  # noqa: PLR2004
+        if status >= 300:
+            retryable = status >= 500 or status in {408, 429}
             raise ApplicationError(f"webhook answered {status}", type="WebhookRefused", non_retryable=not retryable)
 
     @activity.defn(name="finish_batch")

@@ -91,7 +91,8 @@ class CommandResult:
     """What a command did: `outcome` is one snake_case word, `state` the workflow's state after it.
 
     Outcomes: `started`, `skipped_already_running`, `pending_full_sync`, `paused`, `resumed`, `unlocked`,
-    `nothing_to_unlock`, `reloaded`, `stopped`, `deleted`, `approved`, `rejected`, `no_open_proposal`, `requeued`, `unchanged`.
+    `nothing_to_unlock`, `reloaded`, `stopped`, `deleted`, `approved`, `rejected`, `no_open_proposal`,
+    `requeued`, `unchanged`.
     """
 
     outcome: str = ""

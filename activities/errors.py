@@ -53,9 +53,7 @@ def translate(error: BaseException) -> ApplicationError | None:
 
 def _first(group: BaseExceptionGroup[Any]) -> BaseException:
     """The exception of a group that says most: one that stops the run before any other."""
-    flat: list[BaseException] = []
-    for error in group.exceptions:
-        flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
+    flat = [_first(error) if isinstance(error, BaseExceptionGroup) else error for error in group.exceptions]
     stops = [e for e in flat if isinstance(e, ProviderError) and e.stops_run]
     return (stops or flat)[0]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from activities.engine import Engine, SyncContext
 from activities.mapping import MappedObject
@@ -39,7 +38,6 @@ class Fetched:
     message: str = ""
     requests: int = 1
     budget: int = 0
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class Fetcher:
@@ -55,7 +53,7 @@ class Fetcher:
         tags, metadata = context.mapping.needs
         filter_tags, filter_metadata = context.filters.needs_attributes if context.filters else (False, False)
         self._tags, self._metadata = tags or filter_tags, metadata or filter_metadata
-        # A filter on attributes must be asked before the body is paid for; a mapping can wait for what GET brings along.
+        # A filter on attributes is asked before the body is paid for; a mapping can wait for what GET brings along.
         self._ask_first = filter_tags or filter_metadata or tags
 
     async def fetch(self, operation: str, listed: SourceObject) -> Fetched:

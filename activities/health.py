@@ -46,9 +46,9 @@ class HealthActivities:
 
     @activity.defn(name="check_connection")
     async def check(self, connection_id: str) -> HealthResult:
-        """One check. The fifth failure in a row makes the connection FAILED; a success after that makes it ACTIVE again."""
+        """One check. The fifth failure in a row makes the connection FAILED, a success after that ACTIVE again."""
         connection = await self._engine.configs.connection(connection_id)
-        if connection is None or connection["status"] in {"ARCHIVED"}:
+        if connection is None or connection["status"] == "ARCHIVED":
             return HealthResult(gone=True)
         interval = self._engine.settings.health_check_seconds
         if connection["status"] == "SUSPENDED":

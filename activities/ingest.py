@@ -315,9 +315,14 @@ def _failure(source_id: str, tries: int, reason: str, message: str) -> Document:
 def result_counts(tally: dict[str, Any], skipped: dict[str, int], requests: int) -> Counts:
     """The tally of a chunk as Counts; `seen` and `unchanged` belong to the listing."""
     return Counts(
-        stored=tally.get("stored", 0), updated=tally.get("updated", 0), skipped=tally.get("skipped", 0), failed=tally.get("failed", 0),
-        bytes=tally.get("bytes", 0), requests=requests, skipped_by_reason=dict(skipped),
-    )  # fmt: skip
+        stored=tally.get("stored", 0),
+        updated=tally.get("updated", 0),
+        skipped=tally.get("skipped", 0),
+        failed=tally.get("failed", 0),
+        bytes=tally.get("bytes", 0),
+        requests=requests,
+        skipped_by_reason=dict(skipped),
+    )
 
 
 class IngestActivities:

@@ -33,6 +33,10 @@ _WALK_SECONDS = 120.0
 # Pages between two remembered keys: where later passes may split the walk.
 _MARK_EVERY = 8
 _ROW_OVERHEAD = 220
+# Reasons for which a stored object leaves the bucket when `reconcile.on_filter_drift` is on.
+_DRIFTS = frozenset(
+    {"filtered_pattern", "filtered_size", "filtered_modified", "filtered_mime_type", "filtered_extension"}
+)
 
 
 class Listing:
@@ -47,7 +51,10 @@ class Listing:
         self._stop = stop
         self._ordered = ordered
         self._prefix = f"{args.run_id}:{args.seq}:{attempt}"
-        self._low, self._high = context.provider.scope(context.path) if ordered else (None, None)
+        self._low: str | None = None
+        self._high: str | None = None
+        if ordered:
+            self._low, self._high = context.provider.scope(context.path)
         self._items: list[dict[str, Any]] = []
         self._item_bytes = 0
         self._absent: list[str] = []
@@ -57,6 +64,8 @@ class Listing:
         self._page_seconds: list[float] = []
         self._began = time.monotonic()
         self._letters = False
+        self._updates = context.reconcile("on_update")
+        self._drops = context.reconcile("on_filter_drift")
         self._failure: BaseException | None = None
         self.result = ListResult(segments=[Segment(s.after, s.until, s.cursor) for s in args.segments])
 
@@ -178,7 +187,7 @@ class Listing:
 
     @property
     def _must_look(self) -> bool:
-        """Whether even an unchanged page needs a look at its rows: filters that may have drifted, or a forced refetch."""
+        """Whether even an unchanged page needs a look at its rows: drifting filters, or a forced refetch."""
         return self._context.filters is not None or self._refetch
 
     @property
@@ -191,37 +200,33 @@ class Listing:
 
         Marks in `stored` what is present; what stays unmarked is absent.
         """
-        counts, filters = self.result.counts, self._context.filters
-        drops = filters is not None and self._context.reconcile("on_filter_drift")
-        updates = self._context.reconcile("on_update")
         work: list[tuple[str, str | None, SourceObject]] = []
         for index, source_id in enumerate(page.ids):
-            fingerprint = page.fingerprints[index]
             old = stored.get(source_id)
-            if old is not None:
-                stored[source_id] = _PRESENT
-            reason = page.skips.get(index)
-            if reason is None and filters is not None:
-                reason = filters.reject(page.row(index))
-                if reason is not None and old is not None and drops and reason != "before_sync_from":
-                    stored[source_id] = old  # no longer wanted: leaves like something absent, through the same gate
-                    if not self._ordered:
-                        self._absent.append(source_id)
-            if old == fingerprint and reason is None and not self._refetch:
-                counts.unchanged += 1
-            elif old == fingerprint and index in page.skips:
-                counts.unchanged += 1
+            reason = self._unwanted(page, index)
+            if old is not None and not (reason in _DRIFTS and self._drops):
+                stored[source_id] = _PRESENT  # what stays unmarked leaves like something absent, through the same gate
+            elif old is not None and not self._ordered:
+                self._absent.append(source_id)
+            same = old == page.fingerprints[index] and not self._refetch
+            if same and (reason is None or index in page.skips):
+                self.result.counts.unchanged += 1
             elif reason is not None:
                 self._skip(reason)
             elif old is None:
                 work.append(("new", None, page.row(index)))
-            elif not updates and not self._refetch:
+            elif not (self._updates or self._refetch):
                 self._skip("updates_off")
-            elif content_part(old) == content_part(fingerprint) and not self._refetch:
-                work.append(("touch", old, page.row(index)))
             else:
-                work.append(("update", old, page.row(index)))
+                touched = content_part(old) == content_part(page.fingerprints[index]) and not self._refetch
+                work.append(("touch" if touched else "update", old, page.row(index)))
         return work
+
+    def _unwanted(self, page: Page, index: int) -> str | None:
+        """Why a listed row is not to be ingested; None when it is."""
+        if (reason := page.skips.get(index)) is not None or self._context.filters is None:
+            return reason
+        return self._context.filters.reject(page.row(index))
 
     async def _take(self, work: Sequence[tuple[str, str | None, SourceObject]]) -> None:
         held: set[str] = set()
@@ -244,7 +249,7 @@ class Listing:
         reasons[reason] = reasons.get(reason, 0) + 1
 
     async def _flush(self, *, everything: bool) -> None:
-        """Stage full chunks, or with `everything` the rest too. Ids carry the attempt, so no attempt writes over another."""
+        """Stage full chunks, or with `everything` the rest too. Ids carry the attempt: none writes over another."""
         while self._items and (everything or len(self._items) >= _CHUNK_OBJECTS or self._item_bytes >= _CHUNK_BYTES):
             share = max(1, len(self._items) * _CHUNK_BYTES // max(self._item_bytes, _CHUNK_BYTES))
             size = min(_CHUNK_OBJECTS, share, len(self._items))

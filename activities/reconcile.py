@@ -41,7 +41,7 @@ class _Removal:
 
     async def run(self) -> ReconcileResult:
         """Decide by the gate, then remove in steps; a hand-back goes on where it stopped."""
-        begun = await self._engine.runs.removal(self._args.run_id)
+        begun: ReconcileResult | dict[str, Any] | None = await self._engine.runs.removal(self._args.run_id)
         if begun is None:
             begun = await self._decide()
         if isinstance(begun, ReconcileResult):

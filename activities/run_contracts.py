@@ -20,8 +20,8 @@ __all__ = [
     "IngestArgs",
     "IngestResult",
     "ListArgs",
-    "LoadedState",
     "ListResult",
+    "LoadedState",
     "ProjectArgs",
     "ReconcileArgs",
     "ReconcileResult",
@@ -113,7 +113,7 @@ class ListResult:
 
 @dataclass
 class BeginResult:
-    """`blocked` says why no run was begun (its connection is not active, the sync is gone); else `plan` and a first listing.
+    """`blocked` says why no run was begun (its connection is not active); else there are `plan` and a first listing.
 
     `finished` is set when the pass turned out to be idle and was finished in the same activity.
     """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from temporalio import activity
 
-from activities.contracts import Counts, RequeueArgs
+from activities.contracts import RequeueArgs
 from activities.engine import ConnectionWaits, Engine, SyncContext, SyncGone
 from activities.hand_back import Stop, run_until_handed_back
+from activities.ledger import RunLedger
 from activities.pages import Listing, is_ordered
 from activities.run_contracts import (
     BeginArgs,
@@ -28,7 +30,6 @@ __all__ = ["RunActivities"]
 
 # A walk is split where pages take this long: then waiting, not comparing, is what costs time.
 _SLOW_PAGE_SECONDS = 0.05
-_MARKS_KEPT = 64
 
 
 class RunActivities:
@@ -36,6 +37,7 @@ class RunActivities:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._ledger = RunLedger(engine)
 
     @activity.defn(name="load_state")
     async def load_state(self, sync_config_id: str) -> LoadedState:
@@ -60,7 +62,7 @@ class RunActivities:
 
     @activity.defn(name="begin_run")
     async def begin_run(self, args: BeginArgs) -> BeginResult:
-        """Freeze the run's settings, record its job, list the first slice, and finish at once if nothing is to be done."""
+        """Freeze the settings, record the job, list the first slice; finish at once if nothing is to be done."""
         try:
             sync, _, _ = await self._engine.read_sync(args.sync_config_id)
         except SyncGone:
@@ -93,7 +95,7 @@ class RunActivities:
                 counts=result.counts,
                 complete=True,
             )
-            begun.finished = await self._finish(context.sync, finish, page_seconds=listing.page_seconds)
+            begun.finished = await self._ledger.close(context.sync, finish, page_seconds=listing.page_seconds)
         return begun
 
     def _plan(self, context: SyncContext) -> RunPlan:
@@ -116,7 +118,7 @@ class RunActivities:
         parts = min(self._engine.settings.list_segments, len(marks) + 1)
         cuts = [marks[len(marks) * n // parts] for n in range(1, parts)]
         bounds = ["", *dict.fromkeys(cuts), ""]
-        return [Segment(after=low, until=high) for low, high in zip(bounds, bounds[1:], strict=False)]
+        return [Segment(after=low, until=high) for low, high in pairwise(bounds)]
 
     async def _open_job(self, sync: dict[str, Any], args: BeginArgs) -> None:
         now = datetime.now(UTC)
@@ -155,158 +157,7 @@ class RunActivities:
         sync = await self._engine.configs.sync(args.sync_config_id)
         if sync is None:
             return FinishResult(counts=args.counts, status="failed", error="the sync config was deleted")
-        return await self._finish(sync, args)
-
-    async def _finish(
-        self, sync: dict[str, Any], args: FinishArgs, *, page_seconds: float | None = None
-    ) -> FinishResult:
-        tally, skipped, _ = await self._engine.runs.recount(args.run_id)
-        removal = await self._engine.runs.removal(args.run_id) or {}
-        job = await self._engine.runs.job(args.run_id) or {}
-        counts, status, error = args.counts, args.status, args.error
-        if job.get("completed_at"):
-            # An earlier attempt closed the job; it may have died before it booked. What it found stands.
-            status, error = job["status"], job.get("error") or ""
-        elif status == "completed":
-            error = discrepancy(counts, tally, skipped)
-            status = "failed" if error else status
-        counts.removed = removal.get("removed", args.removed)
-        now = job.get("completed_at") or datetime.now(UTC)
-        began = job.get("started_at") or now
-        seconds = max(0.001, (now - began).total_seconds())
-        await self._engine.runs.close_job(
-            args.run_id,
-            self._job_fields(args, counts, status, error, now, seconds),
-            keep=timedelta(seconds=self._engine.settings.job_keep_seconds),
-        )
-        letters = await self._engine.letters.count(args.sync_config_id)
-        if letters:
-            keep = timedelta(seconds=self._engine.settings.dead_letter_keep_seconds)
-            letters -= await self._engine.letters.dispose(args.sync_config_id, keep=keep)
-        failures = 0 if status == "completed" else int(sync.get("consecutive_failures") or 0) + (status == "failed")
-        suspended = status == "failed" and failures >= self._engine.settings.suspend_after_failures
-        await self._book(sync, args, counts, status, error, now, seconds, failures, tally, removal, page_seconds)
-        if status == "completed" or args.connection_fault:
-            await self._note_connection(sync, fault=error if args.connection_fault else None)
-        if status == "completed":
-            await self._engine.runs.discard(args.run_id)
-        return FinishResult(
-            counts=counts,
-            status=status,
-            error=error,
-            polling_interval_seconds=int(sync.get("polling_interval_seconds") or 300),
-            continuous=sync.get("sync_mode") != "initial_only",
-            consecutive_failures=failures,
-            dead_letters=letters,
-            suspended=suspended,
-        )
-
-    def _job_fields(
-        self, args: FinishArgs, counts: Counts, status: str, error: str, now: datetime, seconds: float
-    ) -> dict[str, Any]:
-        partial = args.partial_reason or ("" if args.complete else "not_completed")
-        synced = counts.stored + counts.updated
-        return {
-            "status": status,
-            "phase": "idle",
-            "completed_at": now,
-            "error": error[:1000] or None,
-            "total_files": counts.seen,
-            "files_synced": synced,
-            "files_failed": counts.failed,
-            "files_verified": counts.unchanged,
-            "progress_percent": 100.0 if status == "completed" else None,
-            "throughput_files_per_min": round(60 * synced / seconds, 3),
-            "metadata.counts": counts_document(counts),
-            "metadata.partial": bool(partial),
-            "metadata.partial_reason": partial or None,
-            "metadata.pass": "full",
-            "metadata.run_no": args.run_no,
-            "metadata.batches": args.batches,
-            "metadata.removals_proposed": args.proposed,
-            "metadata.proposal_id": args.proposal_id or None,
-        }
-
-    async def _book(  # noqa: PLR0913 - the columns of one ledger line
-        self,
-        sync: dict[str, Any],
-        args: FinishArgs,
-        counts: Counts,
-        status: str,
-        error: str,
-        now: datetime,
-        seconds: float,
-        failures: int,
-        tally: dict[str, int],
-        removal: dict[str, Any],
-        page_seconds: float | None,
-    ) -> None:
-        synced = counts.stored + counts.updated
-        completed = status == "completed"
-        interval = int(sync.get("polling_interval_seconds") or 300)
-        rate = round(60 * synced / seconds, 3)
-        fields: dict[str, Any] = {
-            "locked": False,
-            "locked_by_worker_id": None,
-            "locked_at": None,
-            "current_sync_run_id": None,
-            "consecutive_failures": failures,
-            "last_error": error[:1000] or None if not completed else None,
-            "stats.last_run_objects_synced": synced,
-            "stats.last_run_objects_verified": counts.unchanged,
-            "stats.last_run_objects_failed": counts.failed,
-            "stats.last_run_objects_discovered": counts.seen,
-            "stats.last_run_objects_skipped": counts.skipped,
-            "stats.last_run_bytes_synced": counts.bytes,
-            "stats.last_run_duration_seconds": round(seconds, 3),
-            "stats.last_run_throughput_objects_per_min": rate,
-            "stats.last_run_throughput_mbps": round(counts.bytes * 8 / seconds / 1e6, 3),
-            "stats.last_run_avg_object_size_bytes": counts.bytes // synced if synced else 0,
-            "stats.last_run_at": now,
-            "stats.updated_at": now,
-        }
-        if completed:
-            fields |= {"last_sync_at": now, "next_sync_at": now + timedelta(seconds=interval)}
-            if sync.get("sync_mode") == "initial_only":
-                fields |= {"status": "COMPLETED", "next_sync_at": None}
-        if args.unordered:
-            fields["source_unordered"] = True
-        if args.complete and completed:
-            marks = [m async for _, items in self._engine.runs.staged_ids(args.run_id, "marks") for m in items]
-            if marks:
-                marks.sort()
-                fields["list_marks"] = marks[:: max(1, len(marks) // _MARKS_KEPT)]
-            if page_seconds is not None:
-                fields["list_page_seconds"] = page_seconds
-        add = {
-            "total_files_discovered": counts.seen,
-            "total_files_synced": synced,
-            "total_files_failed": counts.failed,
-            "total_bytes_synced": counts.bytes,
-            "batches_created": args.batches,
-            "stats.total_objects_synced": synced,
-            "stats.total_objects_verified": counts.unchanged,
-            "stats.total_objects_failed": counts.failed,
-            "stats.total_objects_discovered": counts.seen,
-            "stats.total_objects_skipped": counts.skipped,
-            "stats.total_bytes_synced": counts.bytes,
-            "stats.total_duration_seconds": round(seconds, 3),
-            "stats.total_runs_completed": int(completed),
-            "stats.total_runs_failed": int(status == "failed"),
-        }
-        await self._engine.configs.book_run(args.sync_config_id, args.run_id, fields=fields, add=add, peak=rate)
-        objects = tally.get("added", 0) - removal.get("removed", 0)
-        size = tally.get("size_delta", 0) - removal.get("size", 0)
-        if objects or size:
-            await self._engine.configs.book_bucket(
-                sync["bucket_id"], args.sync_config_id, args.run_id, objects=objects, size=size
-            )
-
-    async def _note_connection(self, sync: dict[str, Any], *, fault: str | None) -> None:
-        connection = await self._engine.configs.connection_used(sync["connection_id"], fault=fault)
-        limit = self._engine.settings.suspend_after_failures
-        if fault is not None and connection and connection.get("consecutive_failures", 0) >= limit:
-            await self._engine.configs.set_connection_status(sync["connection_id"], expect=["ACTIVE"], status="FAILED")
+        return await self._ledger.close(sync, args)
 
     @activity.defn(name="project")
     async def project(self, args: ProjectArgs) -> None:
@@ -373,32 +224,3 @@ class RunActivities:
     async def requeue(self, sync_config_id: str, args: RequeueArgs) -> RequeueResult:
         """Exhausted dead letters get three new tries in the next run."""
         return RequeueResult(requeued=await self._engine.letters.requeue(sync_config_id, args.error_types))
-
-
-def discrepancy(counts: Counts, tally: dict[str, int], skipped: dict[str, int]) -> str:
-    """The books of the workflow against those of MongoDB, which were kept apart; empty when they agree."""
-    for name in ("stored", "updated", "failed", "bytes"):
-        history, documents = getattr(counts, name), tally.get(name, 0)
-        if history != documents:
-            return f"recount differs: {name} is {history} by history, {documents} by documents"
-    for reason, n in skipped.items():
-        if counts.skipped_by_reason.get(reason, 0) < n:
-            return f"recount differs: {n} skipped as {reason} by documents, fewer by history"
-    return "" if counts.balanced else f"counts do not balance: {counts_document(counts)}"
-
-
-def counts_document(counts: Counts) -> dict[str, Any]:
-    """Counts as a job's `metadata.counts`."""
-    return {
-        "seen": counts.seen,
-        "stored": counts.stored,
-        "updated": counts.updated,
-        "unchanged": counts.unchanged,
-        "skipped": counts.skipped,
-        "skipped_by_reason": dict(counts.skipped_by_reason),
-        "failed": counts.failed,
-        "removed": counts.removed,
-        "bytes": counts.bytes,
-        "requests": counts.requests,
-        "throttle_waits": counts.throttle_waits,
-    }

@@ -132,11 +132,16 @@ class GroupWriter:
                     "property": mapped.blob_property,
                     "type": mapped.blob_type,
                     "sha256": digest,
-                    "details": {"filename": source.name, "size_bytes": one.size, "mime_type": mapped.mime_type, "hash": f"sha256:{digest}"},
+                    "details": {
+                        "filename": source.name,
+                        "size_bytes": one.size,
+                        "mime_type": mapped.mime_type,
+                        "hash": f"sha256:{digest}",
+                    },
                 }
             ],
             "fields": fields,
-        }  # fmt: skip
+        }
         return document
 
     async def _update(self, known: list[tuple[Fetched, Document]]) -> list[Written]:
@@ -175,14 +180,14 @@ class GroupWriter:
         return written
 
     def _asks_for_extraction(self, old: Document, document: Document, *, touched: bool) -> bool:
-        """`re_extract_fields` narrows re-processing of metadata changes to the named fields; new bytes always count."""
+        """`re_extract_fields` narrows re-processing of metadata changes to some fields; new bytes always count."""
         if not touched or not self._re_extract_fields:
             return True
         before, after = old.get("fields") or {}, document["fields"]
         return any(before.get(name) != after.get(name) for name in self._re_extract_fields)
 
     async def _settle_collisions(self, collided: list[tuple[Fetched, Document]]) -> list[Written]:
-        """An id that was taken: by this run's own earlier attempt, a tombstone, a deleted sync, or another live sync."""
+        """An id was taken: by this run's own earlier attempt, a tombstone, a deleted sync, or another live sync."""
         standing = await self._engine.objects.committed([document["_id"] for _, document in collided])
         owners = {doc["sync_config_id"] for doc in standing.values() if doc.get("sync_config_id")}
         live = await self._engine.objects.live_syncs(list(owners))

@@ -46,10 +46,8 @@ class ObjectStore:
 
         Answered from an index alone. None leaves that bound open.
         """
-        bounds: dict[str, str] = {}
-        for operator, value in (("$gt", after), ("$gte", low), ("$lte", until), ("$lt", below)):
-            if value is not None:
-                bounds[operator] = value
+        wanted = (("$gt", after), ("$gte", low), ("$lte", until), ("$lt", below))
+        bounds = {operator: value for operator, value in wanted if value is not None}
         query: dict[str, Any] = {"sync_config_id": sync_config_id}
         if bounds:
             query["source_object_id"] = bounds
@@ -60,7 +58,7 @@ class ObjectStore:
         ids: list[str] = []
         fingerprints: list[str] = []
         async for raw in cursor:
-            rows = decode_all(raw)
+            rows: list[Document] = decode_all(raw)  # type: ignore[call-overload]  # raw batches are bytes, the stubs say documents
             ids += [row["source_object_id"] for row in rows]
             fingerprints += [row["fingerprint"] for row in rows]
         return ids, fingerprints
@@ -189,8 +187,13 @@ class ObjectStore:
         if doc is None:
             return None
         grave = tombstone(
-            doc, sync_config_id=doc.get("sync_config_id"), fence=doc.get("fence", 0), run_id="", reason="api", at=datetime.now(UTC)
-        )  # fmt: skip
+            doc,
+            sync_config_id=doc.get("sync_config_id"),
+            fence=doc.get("fence", 0),
+            run_id="",
+            reason="api",
+            at=datetime.now(UTC),
+        )
         grave["tombstone"]["by"] = by
         result = await self._objects.replace_one({"_id": object_id, **scope}, grave)
         return doc if result.modified_count else None

@@ -45,9 +45,9 @@ class RunStore:
         """A staged chunk with its items."""
         return await self._chunks.find_one({"_id": chunk_id})
 
-    async def record_failures(self, chunk_id: str, failures: Mapping[str, Mapping[str, Any]]) -> None:
+    async def record_failures(self, chunk_id: str, failures: Sequence[Mapping[str, Any]]) -> None:
         """Remember, per object, how often it was tried and why it failed: survives the attempt."""
-        await self._chunks.update_one({"_id": chunk_id}, {"$set": {"failures": dict(failures)}})
+        await self._chunks.update_one({"_id": chunk_id}, {"$set": {"failures": list(failures)}})
 
     async def progress(self, chunk_id: str, tally: Mapping[str, int]) -> None:
         """Show how far a chunk is. Set, never added, so a repeated attempt cannot count twice."""
@@ -65,16 +65,18 @@ class RunStore:
             },
         )
 
-    async def recount(self, run_id: str, *, finished_only: bool = True) -> tuple[dict[str, int], dict[str, int], int]:
+    async def recount(self, run_id: str) -> tuple[dict[str, int], dict[str, int], int]:
         """Sums over the chunks of a run, from their documents: (tally, skipped by reason, chunks not done).
 
-        Chunks that are not done count only for progress: an attempt that died may have left one nobody works on.
+        Chunks that are not done do not count: an attempt that died may have left one that nobody works on.
         """
         tally = dict.fromkeys(_TALLIES, 0)
         skipped: dict[str, int] = {}
         undone = 0
         async for doc in self._chunks.find({"run_id": run_id, "kind": "work"}, {"tally": 1, "skipped": 1, "done": 1}):
-            undone += not doc.get("done")
+            if not doc.get("done"):
+                undone += 1
+                continue
             for name, n in (doc.get("tally") or {}).items():
                 tally[name] = tally.get(name, 0) + n
             for reason, n in (doc.get("skipped") or {}).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -47,12 +47,10 @@ class ConnectionWorkflow:
         interval = _DEFAULT_INTERVAL_SECONDS
         while True:
             # The connection was tested when it was made; the first check comes an interval later.
-            try:
+            with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(
                     lambda: self._asked, timeout=timedelta(seconds=interval), timeout_summary="next check"
                 )
-            except asyncio.TimeoutError:
-                pass
             self._asked = False
             try:
                 result = await workflow.execute_activity(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
-from temporalio.common import SearchAttributeKey, SearchAttributePair
+from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 from activities.contracts import Counts, SyncInput
 from workflows.state import Run, State
@@ -19,11 +20,11 @@ ORGANIZATION = SearchAttributeKey.for_keyword("SyncOrganization")
 ATTENTION = SearchAttributeKey.for_bool("SyncNeedsAttention")
 
 
-def search_attributes(state: State, ids: SyncInput) -> list[SearchAttributePair]:
+def search_attributes(state: State, ids: SyncInput) -> list[SearchAttributeUpdate[Any]]:
     """The six search attributes; empty ids are left out."""
-    pairs: list[SearchAttributePair] = [
-        SearchAttributePair(STATE, state.name),
-        SearchAttributePair(ATTENTION, state.needs_attention),
+    updates: list[SearchAttributeUpdate[Any]] = [
+        STATE.value_set(state.name),
+        ATTENTION.value_set(state.needs_attention),
     ]
     for key, value in (
         (PROVIDER, ids.provider),
@@ -32,8 +33,8 @@ def search_attributes(state: State, ids: SyncInput) -> list[SearchAttributePair]
         (ORGANIZATION, ids.organization_id),
     ):
         if value:
-            pairs.append(SearchAttributePair(key, value))
-    return pairs
+            updates.append(key.value_set(value))
+    return updates
 
 
 def chunk_summary(size: int, number: int) -> str:
@@ -60,8 +61,13 @@ def markdown(state: State, ids: SyncInput, now: float) -> str:
             f"**{state.proposed} removals wait for a decision** ({state.proposal_id}): "
             f"`{_command(workflow_id, 'approve_deletes')}` or `{_command(workflow_id, 'reject_deletes')}`"
         )
-    if state.attention:
-        lines.append(f"**Needs attention**: {state.attention[:500]}")
+    lines += _hold_lines(state, workflow_id)
+    return "\n\n".join(lines)
+
+
+def _hold_lines(state: State, workflow_id: str) -> list[str]:
+    """What holds the sync up, and the command that goes on."""
+    lines = [f"**Needs attention**: {state.attention[:500]}"] if state.attention else []
     if state.paused:
         reason = f" ({state.pause_reason[:200]})" if state.pause_reason else ""
         lines.append(f"Paused{reason}; go on: `{_command(workflow_id, 'resume')}`")
@@ -69,15 +75,15 @@ def markdown(state: State, ids: SyncInput, now: float) -> str:
         lines.append(f"Suspended: {state.suspended[:500]}; when mended: `{_command(workflow_id, 'resume')}`")
     elif state.blocked:
         lines.append(f"Waiting: {state.blocked[:500]}")
-    return "\n\n".join(lines)
+    return lines
 
 
 def _run_lines(run: Run, now: float) -> list[str]:
     done = run.counts.stored + run.counts.updated
     seconds = max(1.0, now - run.started_at) if run.started_at else 1.0
+    kind = f"{run.trigger}{', full sync' if run.full_sync else ''}"
     lines = [
-        f"Run `{run.id}` ({run.trigger}{', full sync' if run.full_sync else ''}), phase **{run.phase}**, "
-        f"{len(run.chunks)} chunks open, {done / seconds:.0f} objects/s",
+        f"Run `{run.id}` ({kind}), phase **{run.phase}**, {len(run.chunks)} chunks open, {done / seconds:.0f} objects/s",
         _counts(run.counts),
     ]
     if run.slow or run.wait_until > now:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError, TimeoutError as ActivityTimeout
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 __all__ = ["Failure", "classify"]
 
@@ -15,7 +16,7 @@ _AGAIN_SECONDS = 30.0
 
 @dataclass
 class Failure:
-    """`again` seconds before another attempt, or (None) an `error` that ends the run; `alarm` when a person should look."""
+    """`again` in seconds before another attempt, or an `error` that ends the run; `alarm` when a person should look."""
 
     error: str = ""
     again: float | None = None
@@ -24,7 +25,7 @@ class Failure:
 
 
 def classify(error: ActivityError, *, listing: bool) -> Failure:
-    """Cancelled and lost work is done again; a broken store is waited for; a denied source ends the run; a bug alarms."""
+    """Lost work is done again, a broken store is waited for, a denied source ends the run, a bug alarms."""
     cause = error.cause
     if isinstance(cause, CancelledError):
         return Failure(again=0.0)

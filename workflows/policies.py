@@ -7,11 +7,23 @@ is not failed for good by the workflow, which decides by the failure class (desi
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypedDict
 
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityCancellationType, ActivityConfig
+from temporalio.workflow import ActivityCancellationType
 
-__all__ = ["bookkeeping", "closing", "health", "ingestion", "listing", "patient", "webhook"]
+__all__ = ["Policy", "bookkeeping", "closing", "health", "ingestion", "listing", "patient", "webhook"]
+
+
+class Policy(TypedDict, total=False):
+    """The options of one activity."""
+
+    task_queue: str
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
 
 # Three attempts, two and eight seconds apart: long enough for a restarted worker or a failing-over database.
 _THREE = RetryPolicy(initial_interval=timedelta(seconds=2), backoff_coefficient=4.0, maximum_attempts=3)
@@ -32,9 +44,9 @@ _CHECK = timedelta(minutes=2)
 _TEN = RetryPolicy(initial_interval=timedelta(seconds=5), maximum_interval=timedelta(minutes=15), maximum_attempts=10)
 
 
-def listing(queue: str) -> ActivityConfig:
+def listing(queue: str) -> Policy:
     """Listing: three attempts, then the run fails with the reason."""
-    return ActivityConfig(
+    return Policy(
         task_queue=queue,
         start_to_close_timeout=_LISTING,
         heartbeat_timeout=_HEARTBEAT,
@@ -43,9 +55,9 @@ def listing(queue: str) -> ActivityConfig:
     )
 
 
-def ingestion(queue: str) -> ActivityConfig:
+def ingestion(queue: str) -> Policy:
     """Ingestion: three attempts for the objects still failing, then dead letters, which are a result."""
-    return ActivityConfig(
+    return Policy(
         task_queue=queue,
         start_to_close_timeout=_CHUNK,
         heartbeat_timeout=_HEARTBEAT,
@@ -54,29 +66,29 @@ def ingestion(queue: str) -> ActivityConfig:
     )
 
 
-def bookkeeping(queue: str) -> ActivityConfig:
+def bookkeeping(queue: str) -> Policy:
     """Short database work that has to be done, however long the database is away."""
-    return ActivityConfig(task_queue=queue, start_to_close_timeout=_RECORD, retry_policy=_ENDLESS)
+    return Policy(task_queue=queue, start_to_close_timeout=_RECORD, retry_policy=_ENDLESS)
 
 
-def closing(queue: str) -> ActivityConfig:
+def closing(queue: str) -> Policy:
     """Closing a run recounts its chunks: longer than other bookkeeping for a run of millions."""
-    return ActivityConfig(task_queue=queue, start_to_close_timeout=_CLOSING, retry_policy=_ENDLESS)
+    return Policy(task_queue=queue, start_to_close_timeout=_CLOSING, retry_policy=_ENDLESS)
 
 
-def webhook(queue: str) -> ActivityConfig:
+def webhook(queue: str) -> Policy:
     """A person's processor may be down for a while: ten attempts over about an hour, then the batch fails."""
-    return ActivityConfig(task_queue=queue, start_to_close_timeout=_WEBHOOK, retry_policy=_TEN)
+    return Policy(task_queue=queue, start_to_close_timeout=_WEBHOOK, retry_policy=_TEN)
 
 
-def health(queue: str) -> ActivityConfig:
+def health(queue: str) -> Policy:
     """A check is repeated by the workflow anyway, so it is not retried for long."""
-    return ActivityConfig(task_queue=queue, start_to_close_timeout=_CHECK, retry_policy=_THREE)
+    return Policy(task_queue=queue, start_to_close_timeout=_CHECK, retry_policy=_THREE)
 
 
-def patient(queue: str) -> ActivityConfig:
+def patient(queue: str) -> Policy:
     """Longer work that has to be done and reports that it lives: removals, batches, an ending run."""
-    return ActivityConfig(
+    return Policy(
         task_queue=queue,
         start_to_close_timeout=_LISTING,
         heartbeat_timeout=_HEARTBEAT,

@@ -82,7 +82,7 @@ class Pump:
         try:
             begun: BeginResult = await self._handles["list"]
         except ActivityError as error:
-            await self._apply(run, classify(error, listing=True))
+            self._apply(run, classify(error, listing=True))
             if run.error:
                 run.begun = True
                 run.at_end = True
@@ -137,7 +137,7 @@ class Pump:
             seq=run.seq,
             segments=run.segments,
             room=max(0, run.plan.object_cap - run.taken),
-            max_chunks=1 if run.seq < 2 else _CHUNKS_PER_LISTING,  # noqa: PLR2004 - the second listing
+            max_chunks=1 if run.seq < 2 else _CHUNKS_PER_LISTING,
             full_sync=run.full_sync,
         )
         self._handles["list"] = workflow.start_activity(
@@ -153,7 +153,7 @@ class Pump:
         try:
             result: ListResult = await self._handles["list"]
         except ActivityError as error:
-            await self._apply(run, classify(error, listing=True))
+            self._apply(run, classify(error, listing=True))
         else:
             self._listed(run, result)
         finally:
@@ -195,7 +195,7 @@ class Pump:
         try:
             result: IngestResult = await self._handles[chunk.id]
         except ActivityError as error:
-            await self._apply(run, classify(error, listing=False))
+            self._apply(run, classify(error, listing=False))
         else:
             run.counts.add(result.counts)
             if result.done:
@@ -211,7 +211,7 @@ class Pump:
         if slower:
             run.slow = min(_SLOWEST, run.slow + 1)
 
-    async def _apply(self, run: Run, failure: Failure) -> None:
+    def _apply(self, run: Run, failure: Failure) -> None:
         owner = self._owner
         if failure.error:
             run.error = run.error or failure.error
@@ -244,7 +244,7 @@ class Pump:
                 timeout=timeout,
                 timeout_summary="source throttles, or trying again later" if timeout else None,
             )
-        except asyncio.TimeoutError:
+        except TimeoutError:
             self._owner.publish()
         self._recall_if_halting(run)
 
@@ -252,7 +252,7 @@ class Pump:
         while self._busy:
             self._moved = False
             await workflow.wait_condition(
-                lambda: self._moved or not self._busy or (bool(self._owner.halting()) and not self._recalled)
+                lambda: self._moved or not self._busy or (self._owner.halting() != "" and not self._recalled)
             )
             if self._owner.halting():
                 self._recall()

@@ -7,7 +7,8 @@ into one small dataclass that is carried over continue-as-new.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
         ReconcileResult,
     )
     from workflows import details, policies
-    from workflows.commands import SyncCommands
+    from workflows.handlers import SyncHandlers
     from workflows.pump import Pump
     from workflows.state import Request, Run, State
 
@@ -43,8 +44,8 @@ _FAILURE_PAUSE_SECONDS = 30.0
 
 
 @workflow.defn(name="SyncWorkflow")
-class SyncWorkflow(SyncCommands):
-    """See the module docstring; commands are in `SyncCommands`, the sliding window in `Pump`."""
+class SyncWorkflow(SyncHandlers):
+    """See the module docstring; commands are in `SyncHandlers`, the sliding window in `Pump`."""
 
     @workflow.init
     def __init__(self, ids: SyncInput, state: State | None = None) -> None:
@@ -108,21 +109,21 @@ class SyncWorkflow(SyncCommands):
         return self._work_waits() or workflow.time() >= state.next_poll_at
 
     async def _wait(self) -> None:
-        state = self.state
         while not self._due():
             self.publish()
-            timeout = None
-            if not (state.paused or state.suspended):
-                timeout = timedelta(seconds=max(0.001, state.next_poll_at - workflow.time()))
-            planned = state.next_poll_at
-            try:
-                await workflow.wait_condition(
-                    lambda: self._due() or (state.next_poll_at != planned and timeout is not None),
-                    timeout=timeout,
-                    timeout_summary="next poll" if timeout else None,
-                )
-            except asyncio.TimeoutError:
-                return
+            await self._sleep(self.state.next_poll_at)
+
+    async def _sleep(self, planned: float) -> None:
+        """Until the planned poll, or anything that changes whether work is due; parked syncs have no timer."""
+        parked = bool(self.state.paused or self.state.suspended)
+
+        def changed() -> bool:
+            state = self.state
+            return self._due() or state.next_poll_at != planned or bool(state.paused or state.suspended) != parked
+
+        timeout = None if parked else timedelta(seconds=max(0.001, planned - workflow.time()))
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(changed, timeout=timeout, timeout_summary=None if parked else "next poll")
 
     # --- one run
 
@@ -155,12 +156,8 @@ class SyncWorkflow(SyncCommands):
         state = self.state
         run = Run(started_at=workflow.time(), trigger="scheduled")
         if state.requested is not None:
-            run.id, run.by, run.full_sync, run.trigger = (
-                state.requested.job_id,
-                state.requested.by,
-                state.requested.full_sync,
-                "manual",
-            )
+            run.id, run.by, run.trigger = state.requested.job_id, state.requested.by, "manual"
+            run.full_sync = state.requested.full_sync
             state.requested = None
         elif state.pending_full_sync:
             run.by, run.full_sync, run.trigger = "queued_full_sync", True, "manual"
@@ -196,7 +193,7 @@ class SyncWorkflow(SyncCommands):
             await self.project(ProjectArgs(job_id=run.id, job_status="interrupted"))
 
     async def _conclude(self, run: Run) -> None:
-        """Everything is ingested: reconcile, make batches, finish. Each step is kept, so an interruption goes on here."""
+        """Everything is ingested: reconcile, make batches, finish; an interruption goes on at the step it hit."""
         state = self.state
         if run.complete and not run.reconciled and (run.absent or not run.plan.ordered or state.proposal_id):
             run.phase = "reconciling"
@@ -340,10 +337,7 @@ class SyncWorkflow(SyncCommands):
     @workflow.query(name="state")
     def state_query(self) -> dict[str, Any]:
         """The whole state, for people and tests."""
-        return {
-            "name": self.state.name,
-            **workflow.payload_converter().from_payload(workflow.payload_converter().to_payload(self.state), dict),
-        }
+        return {"name": self.state.name, **asdict(self.state)}
 
 
 _UNORDERED = "the source does not list in key order; the next pass compares without relying on it"
