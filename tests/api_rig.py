@@ -6,6 +6,7 @@ Every JSON reply passes through a client-side check against `contract/openapi.js
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import bson
 import jsonschema
 import mixpeek
 from aiohttp import web
+from yarl import URL
 
 from api import services as api_services
 from api.commands import Commands
@@ -132,11 +134,9 @@ class Rig:
         """(status, JSON body, headers) of a request; the reply is checked against the contract."""
         sent = {"Authorization": f"Bearer {key.key}", "X-Namespace": key.namespace_id} if key else {}
         if body is not None:
-            more["data"] = body if isinstance(body, bytes) else json.dumps(body).encode()
+            more["data"] = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
             sent["Content-Type"] = "application/json"
         # The address as it is: `%2F` must not be tidied on its way.
-        from yarl import URL  # noqa: PLC0415
-
         url = URL(self.url + path, encoded=True)
         async with self.session.request(method, url, headers={**sent, **(headers or {})}, **more) as response:
             raw = await response.read()

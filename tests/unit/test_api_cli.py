@@ -1,0 +1,62 @@
+"""The operator's commands, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pymongo
+import pytest
+
+from deploy.local.paths import CHECKOUT
+from models.settings import Settings
+from stores.organizations import hash_key
+
+
+@pytest.fixture
+def run(settings: Settings) -> Any:
+    environment = {
+        **os.environ,
+        "TIDEMARK_MONGODB_URI": settings.mongodb_uri.get_secret_value(),
+        "TIDEMARK_MONGODB_DATABASE": settings.mongodb_database,
+        "TIDEMARK_BLOB_STORE": settings.blob_store,
+    }
+
+    def command(*arguments: str, fails: bool = False) -> str:
+        done = subprocess.run(
+            [sys.executable, "starter.py", *arguments],
+            cwd=CHECKOUT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if fails else done.stdout
+
+    return command
+
+
+def test_an_operator_makes_organizations_namespaces_and_keys(run: Any, settings: Settings) -> None:
+    assert "indexes" in run("database", "init")
+    made = json.loads(run("organization", "create", "--name", "acme", "--json"))
+    assert made["organization_id"].startswith("int_") and made["namespace_id"].startswith("ns_")
+    assert "already" in run("namespace", "create", "--organization", "acme", "--name", "default", fails=True)
+    assert "namespace_id: ns_" in run("namespace", "create", "--organization", "acme", "--name", "second")
+    key = json.loads(run("key", "create", "--organization", made["organization_id"], "--role", "READ", "--json"))
+    with pymongo.MongoClient[dict[str, Any]](settings.mongodb_uri.get_secret_value()) as client:
+        stored = client[settings.mongodb_database]["api_keys"].find_one({"_id": key["key_id"]})
+    assert stored is not None and stored["key_hash"] == hash_key(key["api_key"])
+    assert key["api_key"] not in str(stored)
+    listed = run("key", "list")
+    assert key["key_id"] in listed and key["api_key"] not in listed and key["api_key"][:10] in listed
+    assert "revoked_at" in run("key", "revoke", key["key_id"])
+    assert "no key" in run("key", "revoke", "key_none", fails=True)
+    assert "no organization" in run("key", "create", "--organization", "x", "--role", "READ", fails=True)
+    actions = [entry["action"] for entry in json.loads(run("audit", "list", "--organization", "acme", "--json"))]
+    assert actions == ["revoke", "create", "create", "create"]
+    assert json.loads(run("blobs", "purge", "--json"))["erased"] == 0
