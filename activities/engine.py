@@ -10,7 +10,6 @@ import json
 from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from activities.budget import ByteBudget
 from activities.filters import Filter, compile_filters
@@ -18,6 +17,7 @@ from activities.mapping import Mapping, compile_mapping
 from models.settings import Settings
 from providers import ProviderSettings, open_provider
 from providers.base import Provider
+from providers.errors import Misconfigured
 from stores.blobs import BlobStore
 from stores.database import Database, Document
 from stores.dead_letters import DeadLetterStore
@@ -110,21 +110,25 @@ class Engine:
         Raises SyncGone, ConnectionWaits, or a provider's Misconfigured.
         """
         sync, connection, bucket = await self.read_sync(sync_config_id)
-        provider = await self.provider(connection, sync.get("provider_filters"))
+        provider = await self.provider(connection)
+        try:
+            filters = compile_filters(sync.get("file_filters"), sync.get("sync_from"))
+            mapping = compile_mapping(sync.get("schema_mapping"), bucket.get("bucket_schema"))
+        except ValueError as error:
+            raise Misconfigured(str(error), provider=provider.name, path=sync["source_path"]) from None
         return SyncContext(
             sync=sync,
             connection=connection,
             bucket=bucket,
             provider=provider,
-            path=sync["source_path"],
-            filters=compile_filters(sync.get("file_filters"), sync.get("sync_from")),
-            mapping=compile_mapping(sync.get("schema_mapping")),
+            path=provider.narrow(sync["source_path"], sync.get("provider_filters") or {}),
+            filters=filters,
+            mapping=mapping,
         )
 
-    async def provider(self, connection: Document, provider_filters: Document | None) -> Provider:
+    async def provider(self, connection: Document) -> Provider:
         """The open provider of a connection, kept while its configuration and credentials stay as they are."""
-        parts: list[Any] = [connection["provider_config"], provider_filters or {}]
-        identity = hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode())
+        identity = hashlib.sha256(json.dumps(connection["provider_config"], sort_keys=True, default=str).encode())
         identity.update(bytes(connection["credentials"]))
         key = f"{connection['_id']}:{identity.hexdigest()}"
         provider = self._providers.get(key)
@@ -135,7 +139,6 @@ class Engine:
                 connection["provider_config"],
                 credentials,
                 self._provider_settings,
-                provider_filters=provider_filters,
             )
             self._providers[key] = provider
             if len(self._providers) > self._MAX_PROVIDERS:

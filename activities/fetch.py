@@ -113,13 +113,15 @@ class Fetcher:
 
     async def _stream(self, content: Content) -> tuple[str, int]:
         assert content.chunks is not None  # the provider contract: a body or chunks
+        size = 0
         async with self._blobs.writer(content.size) as writer:
             async for chunk in content.chunks:
-                if writer.size + len(chunk) > self._limit:
+                size += len(chunk)
+                if size > self._limit:
                     message = f"more than {self._limit} bytes (TIDEMARK_MAX_OBJECT_BYTES)"
                     raise Permanent(message, provider=self._provider.name, path=content.source.path, reason="over_size")
                 await writer.write(chunk)
-            return await writer.finish(), writer.size
+            return await writer.finish(), size
 
 
 def _failed(operation: str, listed: SourceObject, error: Permanent) -> Fetched:

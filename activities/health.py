@@ -55,7 +55,7 @@ class HealthActivities:
             return HealthResult(status="SUSPENDED", interval_seconds=interval)
         fault: str | None = None
         try:
-            provider = await self._engine.provider(connection, None)
+            provider = await self._engine.provider(connection)
             await provider.check(None)
         except ProviderError as error:
             fault = str(error)

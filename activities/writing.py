@@ -103,7 +103,7 @@ class GroupWriter:
     def _document(self, one: Fetched, now: datetime) -> Document:
         source, mapped = one.source, one.mapped
         assert mapped is not None  # every fetched or touched object was mapped
-        fields = validate_fields(mapped.fields, self._schema) if self._schema else mapped.fields
+        fields = validate_fields(mapped.fields, self._schema, path=source.path, blob_property=mapped.blob_property)
         digest = one.sha256
         document: Document = {
             "_id": object_id(self._bucket_id, self._connection_id, source.id),
