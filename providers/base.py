@@ -40,6 +40,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
+from providers.errors import Misconfigured
+
 __all__ = ["Attributes", "Capabilities", "CheckReport", "Content", "Page", "Provider", "SourceObject", "content_part"]
 
 
@@ -171,6 +173,24 @@ class Provider(ABC):
 
         Raises Changed, Gone, Permanent, Denied, Transient, Throttled.
         """
+
+    def capabilities_for(self, path: str) -> Capabilities:
+        """What the caller may count on for `path`: one account may hold sources of several kinds."""
+        del path
+        return self.capabilities
+
+    def narrow(self, path: str, provider_filters: Mapping[str, Any]) -> str:
+        """`path` narrowed by a sync's `provider_filters`, for `list_page`, `scope` and `range_cursor`.
+
+        The result is opaque and holds no secret; what file paths are relative to does not change.
+        Raises Misconfigured for a filter the provider does not have.
+        """
+        if provider_filters:
+            raise Misconfigured(
+                f"there are no provider_filters for this provider: {', '.join(sorted(provider_filters))}",
+                provider=self.name,
+            )
+        return path
 
     async def attributes(self, source: SourceObject, *, tags: bool, metadata: bool) -> Attributes:
         """Costly attributes of one object. Providers without any return empty ones."""

@@ -1,0 +1,122 @@
+"""The bytes of one object, exactly the version that was listed, checked while they are read."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+from providers.base import Attributes, Content, SourceObject
+from providers.errors import Changed, Permanent, Transient
+from providers.http import Response, TransportError
+from providers.s3.client import S3Client
+from providers.s3.errors import from_status, from_transport
+
+__all__ = ["metadata_of", "open_object"]
+
+SMALL_BYTES = 1024 * 1024
+_META = "x-amz-meta-"
+
+
+async def open_object(
+    client: S3Client, source: SourceObject, *, any_version: bool, max_bytes: int, provider: str
+) -> Content:
+    """GET one object. See `Provider.open` for what it promises and raises."""
+    locator = source.locator
+    etag = locator.get("e")
+    plain = f'If-Match: "{etag}"\r\n' if etag and not any_version else ""
+    response = await client.send(
+        "GET",
+        locator["b"],
+        locator["k"],
+        plain=plain,
+        signed=[("x-amz-request-payer", "requester")] if locator.get("p") else (),
+        whole_up_to=SMALL_BYTES,
+    )
+    headers = response.headers
+    if response.status != 200:
+        response.release()
+        raise from_status(response.status, headers, response.body, provider=provider, path=source.id, root=False)
+    served = headers.get("etag", "").removeprefix("W/").strip('"')
+    if etag and served and served != etag and not any_version:
+        # A store that knows no If-Match.
+        response.release()
+        raise Changed("no longer the listed version", provider=provider, path=source.id)
+    encoded = headers.get("content-encoding", "identity").lower() not in {"", "identity", "aws-chunked"}
+    length = headers.get("content-length")
+    size = int(length) if length is not None else None
+    if size is not None and size > max_bytes:
+        response.release()
+        raise Permanent("larger than the largest allowed object", provider=provider, path=source.id, reason="too_large")
+    now = source
+    if any_version and served != etag:
+        now = _as_served(source, response, served, size)
+    elif not encoded and size is not None and source.size is not None and size != source.size:
+        response.release()
+        raise Transient(
+            f"answer announces {size} bytes where {source.size} were listed",
+            provider=provider,
+            path=source.id,
+            reason="size_mismatch",
+        )
+    # What a store compresses on the fly has no length that could be known before.
+    expected = size if size is not None else (None if encoded else now.size)
+    content = Content(
+        now,
+        expected,
+        headers.get("content-type"),
+        attributes=Attributes(metadata=metadata_of(headers)),
+    )
+    if response.body is not None:
+        _check_length(response.received, expected, source, provider)
+        content.body = response.body
+    else:
+        content.chunks = _checked(response, expected, source, provider)
+    return content
+
+
+def metadata_of(headers: dict[str, str]) -> dict[str, str]:
+    """User metadata of a GET or HEAD answer, names without `x-amz-meta-`."""
+    return {name[len(_META) :]: value for name, value in headers.items() if name.startswith(_META)}
+
+
+def _as_served(source: SourceObject, response: Response, etag: str, size: int | None) -> SourceObject:
+    """What the source is now, in the form in which the next listing will show it."""
+    changed = response.headers.get("last-modified", "")
+    try:
+        instant = parsedate_to_datetime(changed).astimezone(UTC)
+        stamp = instant.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    except ValueError:
+        instant, stamp = None, changed
+    locator = {**source.locator, "e": etag} if etag else {k: v for k, v in source.locator.items() if k != "e"}
+    return replace(
+        source,
+        fingerprint=f"{etag or '@' + stamp}:{size if size is not None else ''}|{stamp}",
+        size=size,
+        modified_at=instant,
+        locator=locator,
+    )
+
+
+def _check_length(received: int, expected: int | None, source: SourceObject, provider: str) -> None:
+    if expected is not None and received != expected:
+        raise Transient(
+            f"{received} bytes came where {expected} were announced",
+            provider=provider,
+            path=source.id,
+            reason="body_cut",
+        )
+
+
+async def _checked(
+    response: Response, expected: int | None, source: SourceObject, provider: str
+) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.chunks():
+            yield chunk
+    except TransportError as error:
+        raise from_transport(error, provider=provider, path=source.id) from None
+    finally:
+        response.release()
+    _check_length(response.received, expected, source, provider)

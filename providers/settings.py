@@ -1,0 +1,32 @@
+"""What providers need to know of Tidemark's settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.settings import Settings
+
+__all__ = ["ProviderSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """The operator's part of a provider's configuration; the rest comes with the connection."""
+
+    allow_private_endpoints: bool = False
+    sts_endpoint_url: str | None = None
+    max_object_bytes: int = 5 * 1024**4
+    user_agent: str = "tidemark/0.1"
+    connect_timeout: float = 10.0
+    """Seconds for one address: name look-up, connect and TLS handshake."""
+    read_timeout: float = 60.0
+    """Seconds without a single byte from the source."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> ProviderSettings:
+        """The part of `settings` that providers see."""
+        return cls(
+            allow_private_endpoints=settings.allow_private_endpoints,
+            sts_endpoint_url=settings.sts_endpoint_url,
+            max_object_bytes=settings.max_object_bytes,
+        )
