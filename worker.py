@@ -63,33 +63,40 @@ async def wire(settings: Settings, client: Client) -> Wired:
     vault = await Vault.open(mongo, settings)
     engine = Engine(settings, database, vault, open_blob_store(settings))
     runs, pages, ingest = RunActivities(engine), PageActivities(engine), IngestActivities(engine)
-    reconcile, batches, health = (
-        ReconcileActivities(engine),
-        BatchActivities(engine, client),
-        HealthActivities(engine, client),
-    )
-    common = {"interceptors": [ErrorInterceptor(), GuardInterceptor()]}
+    reconcile = ReconcileActivities(engine)
+    batches, health = BatchActivities(engine, client), HealthActivities(engine, client)
+    interceptors = [ErrorInterceptor(), GuardInterceptor()]
     grace = timedelta(seconds=settings.shutdown_grace_seconds)
     workflows = Worker(
         client,
         task_queue=settings.workflow_queue,
         workflows=[SyncWorkflow, BatchWorkflow, ConnectionWorkflow],
         max_concurrent_workflow_task_polls=2,
-        **common,
+        interceptors=interceptors,
     )
     control = Worker(
         client,
         task_queue=settings.control_queue,
         activities=[
-            runs.load_state, runs.begin_run, runs.finish_run, runs.project, runs.requeue, pages.list_pages, reconcile.reconcile,
-            batches.make_batches, batches.begin_batch, batches.post_batch, batches.finish_batch, health.check,
+            runs.load_state,
+            runs.begin_run,
+            runs.finish_run,
+            runs.project,
+            runs.requeue,
+            pages.list_pages,
+            reconcile.reconcile,
+            batches.make_batches,
+            batches.begin_batch,
+            batches.post_batch,
+            batches.finish_batch,
+            health.check,
         ],
         max_concurrent_activities=settings.worker_control_slots,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=grace,
-        **common,
-    )  # fmt: skip
+        interceptors=interceptors,
+    )
     ingestion = Worker(
         client,
         task_queue=settings.ingest_queue,
@@ -98,7 +105,7 @@ async def wire(settings: Settings, client: Client) -> Wired:
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=grace,
-        **common,
+        interceptors=interceptors,
     )
     return Wired(engine, [workflows, control, ingestion])
 
@@ -149,7 +156,8 @@ def supervise(processes: int) -> int:
 
     def start(index: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(Path(__file__).resolve()), "--processes", "1", "--index", str(index)]
-        return subprocess.Popen(command, preexec_fn=die_with_parent)
+        # Nothing of the parent runs threads at this point, which is what makes preexec_fn safe.
+        return subprocess.Popen(command, preexec_fn=die_with_parent)  # noqa: PLW1509, S603 - our own command line
 
     children = {index: start(index) for index in range(processes)}
 

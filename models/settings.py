@@ -25,9 +25,9 @@ class Settings(BaseSettings):
         "mongodb://127.0.0.1:27017/?replicaSet=rs0"
     )
     mongodb_database: Annotated[str, Field(description="database name")] = "tidemark"
-    blob_store: Annotated[
-        str, Field(description="where blobs are kept: a directory, or `s3://bucket/prefix`")
-    ] = ".local/blobs"
+    blob_store: Annotated[str, Field(description="where blobs are kept: a directory, or `s3://bucket/prefix`")] = (
+        ".local/blobs"
+    )
     blob_s3_endpoint_url: Annotated[
         str | None, Field(description="endpoint of an S3-compatible blob store; none: AWS")
     ] = None
@@ -41,12 +41,12 @@ class Settings(BaseSettings):
     ] = 86_400
 
     # --- secrets
-    kms_provider: Annotated[
-        Literal["local", "aws"], Field(description="key management for credentials at rest")
-    ] = "local"
-    kms_local_key_file: Annotated[
-        Path, Field(description="96-byte local master key; made by set-up, `local` only")
-    ] = Path(".local/master.key")
+    kms_provider: Annotated[Literal["local", "aws"], Field(description="key management for credentials at rest")] = (
+        "local"
+    )
+    kms_local_key_file: Annotated[Path, Field(description="96-byte local master key; made by set-up, `local` only")] = (
+        Path(".local/master.key")
+    )
     kms_aws_key_arn: Annotated[str | None, Field(description="customer master key, `aws` only")] = None
     kms_aws_region: Annotated[str | None, Field(description="region of that key, `aws` only")] = None
     url_signing_key: Annotated[
@@ -70,13 +70,11 @@ class Settings(BaseSettings):
     ] = False
 
     # --- workers
-    task_queue: Annotated[
-        str, Field(description="prefix of the task queues `-workflows`, `-control`, `-ingest`")
-    ] = "tidemark"
+    task_queue: Annotated[str, Field(description="prefix of the task queues `-workflows`, `-control`, `-ingest`")] = (
+        "tidemark"
+    )
     worker_processes: Annotated[int, Field(ge=0, description="worker processes; 0: one per core")] = 0
-    worker_ingest_slots: Annotated[
-        int, Field(ge=1, le=64, description="chunks one process ingests at a time")
-    ] = 2
+    worker_ingest_slots: Annotated[int, Field(ge=1, le=64, description="chunks one process ingests at a time")] = 2
     worker_control_slots: Annotated[
         int, Field(ge=1, le=200, description="listing and control activities one process runs at a time")
     ] = 16
@@ -104,9 +102,9 @@ class Settings(BaseSettings):
     delete_gate_percent: Annotated[
         float, Field(ge=0, le=100, description="share of the owned objects it may remove without approval")
     ] = 10.0
-    max_object_bytes: Annotated[
-        int, Field(ge=1, description="largest source object; larger ones are dead letters")
-    ] = 5 * 1024**4
+    max_object_bytes: Annotated[int, Field(ge=1, description="largest source object; larger ones are dead letters")] = (
+        5 * 1024**4
+    )
     suspend_after_failures: Annotated[
         int, Field(ge=1, description="consecutive failing runs after which a sync is suspended")
     ] = 5

@@ -11,12 +11,11 @@ with workflow.unsafe.imports_passed_through():
         DecisionArgs,
         PauseArgs,
         RequeueArgs,
-        SyncInput,
         TriggerArgs,
     )
     from activities.run_contracts import ProjectArgs, RequeueResult
     from workflows import policies
-    from workflows.state import Request, State
+    from workflows.state import Request, State, SyncArgs
 
 __all__ = ["SyncCommands"]
 
@@ -27,7 +26,7 @@ class SyncCommands:
     """Mixed into SyncWorkflow, which owns the state."""
 
     state: State
-    ids: SyncInput
+    ids: SyncArgs
 
     def new_job_id(self) -> str:
         """A job id from the workflow's own randomness, so that a replay makes the same one."""

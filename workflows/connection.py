@@ -21,8 +21,8 @@ _DEFAULT_INTERVAL_SECONDS = 900
 
 
 @dataclass
-class ConnectionState:
-    """Carried over continue-as-new."""
+class ConnectionArgs(ConnectionInput):
+    """What it is started with, and what it carries over continue-as-new."""
 
     checks: int = 0
     status: str = ""
@@ -34,15 +34,14 @@ class ConnectionWorkflow:
     """Checks, sleeps, checks; a `check` signal (new credentials, a person) comes before the timer."""
 
     @workflow.init
-    def __init__(self, args: ConnectionInput, state: ConnectionState | None = None) -> None:
-        self._args = args
-        self._state = state or ConnectionState()
+    def __init__(self, args: ConnectionArgs) -> None:
+        self._state = args
         self._asked = False
 
     @workflow.run
-    async def run(self, args: ConnectionInput, state: ConnectionState | None = None) -> str:
+    async def run(self, args: ConnectionArgs) -> str:
         """Until the connection is archived."""
-        del args, state
+        del args
         queue = workflow.info().task_queue.removesuffix("-workflows") + "-control"
         interval = _DEFAULT_INTERVAL_SECONDS
         while True:
@@ -55,7 +54,7 @@ class ConnectionWorkflow:
             try:
                 result = await workflow.execute_activity(
                     "check_connection",
-                    self._args.connection_id,
+                    self._state.connection_id,
                     result_type=HealthResult,
                     summary="check",
                     **policies.health(queue),
@@ -74,7 +73,7 @@ class ConnectionWorkflow:
                 f"**{result.status}** after {self._state.checks} checks\n\n{result.error[:500]}"
             )
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(args=[self._args, self._state])
+                workflow.continue_as_new(self._state)
 
     @workflow.signal
     async def check(self, args: Any = None) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from activities.contracts import Counts
+from activities.contracts import Counts, SyncInput
 from activities.run_contracts import ChunkRef, RunPlan, Segment
 
-__all__ = ["Request", "Run", "State"]
+__all__ = ["Request", "Run", "State", "SyncArgs"]
 
 
 @dataclass
@@ -113,3 +113,13 @@ class State:
     def needs_attention(self) -> bool:
         """Whether a person should look."""
         return bool(self.suspended or self.blocked or self.attention or self.proposal_id or self.dead_letters)
+
+
+@dataclass
+class SyncArgs(SyncInput):
+    """The workflow's one argument: what it is started with, and the state when it continues as new.
+
+    One argument, because the SDK decodes by type only when their number is the declared one.
+    """
+
+    state: State | None = None

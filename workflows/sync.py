@@ -8,7 +8,7 @@ into one small dataclass that is carried over continue-as-new.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -16,7 +16,6 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.contracts import SyncInput
     from activities.run_contracts import (
         BatchesArgs,
         BatchesResult,
@@ -31,7 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import details, policies
     from workflows.handlers import SyncHandlers
     from workflows.pump import Pump
-    from workflows.state import Request, Run, State
+    from workflows.state import Request, Run, State, SyncArgs
 
 __all__ = ["SyncWorkflow"]
 
@@ -48,15 +47,15 @@ class SyncWorkflow(SyncHandlers):
     """See the module docstring; commands are in `SyncHandlers`, the sliding window in `Pump`."""
 
     @workflow.init
-    def __init__(self, ids: SyncInput, state: State | None = None) -> None:
-        self.ids = ids
-        self.state = state or State()
+    def __init__(self, args: SyncArgs) -> None:
+        self.ids = replace(args, state=None)
+        self.state = args.state or State()
         self._published = ""
 
     @workflow.run
-    async def run(self, ids: SyncInput, state: State | None = None) -> str:
+    async def run(self, args: SyncArgs) -> str:
         """Poll until stopped, deleted or (initial_only) done; returns the last state's name."""
-        del ids, state
+        del args
         await self._load()
         while True:
             self.publish()
@@ -314,7 +313,7 @@ class SyncWorkflow(SyncHandlers):
     async def _continue_as_new(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
         self.state.executions += 1
-        workflow.continue_as_new(args=[self.ids, self.state])
+        workflow.continue_as_new(replace(self.ids, state=self.state))
 
     async def _end(self) -> None:
         """Stopped or deleted: an interrupted run is closed, so that no job stays open for ever."""
