@@ -83,7 +83,7 @@ def _run_lines(run: Run, now: float) -> list[str]:
     seconds = max(1.0, now - run.started_at) if run.started_at else 1.0
     kind = f"{run.trigger}{', full sync' if run.full_sync else ''}"
     lines = [
-        f"Run `{run.id}` ({kind}), phase **{run.phase}**, {len(run.chunks)} chunks open, {done / seconds:.0f} objects/s",
+        f"Run `{run.id}` ({kind}), phase **{run.phase}**, {len(run.chunks)} chunks open, {done / seconds:.0f} files/s",
         _counts(run.counts),
     ]
     if run.slow or run.wait_until > now:
