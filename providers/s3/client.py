@@ -26,6 +26,11 @@ _DOMAIN = {
     "eu-isoe-": "cloud.adc-e.uk",
     "eusc-": "amazonaws.eu",
 }
+# Custom endpoints that no longer take the bucket in the path (new buckets of Tigris since February 2025).
+_ONLY_VIRTUAL_HOSTED = re.compile(
+    r"(fly\.storage\.tigris\.dev|t3\.storage\.dev|.*\.aliyuncs\.com|.*\.myqcloud\.com|.*\.volces\.com)"
+).fullmatch
+_ENDPOINT_REGION = re.compile(r"(?:^|\.)s3[.-]([a-z]{2,4}(?:-[a-z]+)+-\d)\.amazonaws").search
 _ERROR_BYTES = 64 * 1024
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
 
@@ -89,6 +94,8 @@ class S3Client:
             scheme, guard = parts.scheme, True
             host, port = parts.hostname or "", parts.port or (443 if scheme == "https" else 80)
             base = parts.path.rstrip("/") + (f"/{bucket}" if bucket else "")
+            if bucket and _ONLY_VIRTUAL_HOSTED(host) and _VIRTUAL_HOSTED(bucket):
+                host, base = f"{bucket}.{host}", ""
         else:
             domain = next((name for start, name in _DOMAIN.items() if region.startswith(start)), "amazonaws.com")
             scheme, guard = ("https" if self._use_ssl else "http"), False
@@ -159,6 +166,8 @@ class S3Client:
         if response.status not in {301, 307, 400, 403}:
             return False
         region = response.headers.get("x-amz-bucket-region") or error_field(response.body, "Region")
+        if not region and (endpoint := _ENDPOINT_REGION(error_field(response.body, "Endpoint") or "")):
+            region = endpoint.group(1)
         if not region or region == address.signer.region or not _REGION(region):
             return False
         if response.status == 403 and error_code(response.body) not in {None, "AuthorizationHeaderMalformed"}:

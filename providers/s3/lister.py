@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -136,33 +135,29 @@ def _refused(response: Response, cursor: Cursor, *, provider: str, path: str) ->
 
 
 def _page(listing: Listing, where: S3Path, asked: str, cursor: Cursor) -> Page:
-    keys: Sequence[str] = listing.keys
+    keys = list(listing.keys)
     in_order = keys == sorted(keys)
     if cursor.last is not None and keys:
         if keys[-1] == cursor.last:
             raise NotAListingError("the same page again")
         in_order = in_order and keys[0] > cursor.last
-    outside = (
-        []
-        if not asked
-        else [k for k in ((keys[0], keys[-1]) if in_order and keys else keys) if not k.startswith(asked)]
-    )
-    if outside:
+    suspects = (keys[0], keys[-1]) if in_order and keys else keys
+    if asked and not all(key.startswith(asked) for key in suspects):
         raise NotAListingError("a key outside the prefix")
     following = cursor.next(listing.next_token, keys[-1] if keys else None) if listing.next_token else None
     if where.prefix != asked:
         _keep(listing, [i for i, key in enumerate(keys) if key.startswith(where.prefix)])
     if cursor.until is not None:
         until = cursor.until
-        kept = [i for i, key in enumerate(listing.keys) if key <= until]
+        _keep(listing, [i for i, key in enumerate(listing.keys) if key <= until])
         if in_order and keys and keys[-1] >= until:
             following = None
-        if len(kept) < len(listing.keys):
-            _keep(listing, kept)
     return _as_page(listing, where, following, in_order=in_order)
 
 
 def _keep(listing: Listing, rows: list[int]) -> None:
+    if len(rows) == len(listing.keys):
+        return
     listing.restored = frozenset(new for new, old in enumerate(rows) if old in listing.restored)
     listing.keys = [listing.keys[i] for i in rows]
     listing.modified = [listing.modified[i] for i in rows]

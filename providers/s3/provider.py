@@ -9,6 +9,7 @@ from providers.base import Attributes, Capabilities, CheckReport, Content, Page,
 from providers.endpoints import check_endpoint
 from providers.errors import Misconfigured
 from providers.http import HttpClient
+from providers.s3.attributes import read_attributes
 from providers.s3.bytes import open_object
 from providers.s3.client import S3Client, is_directory_bucket
 from providers.s3.credentials import open_keys
@@ -114,7 +115,7 @@ class S3Provider(Provider):
 
     async def attributes(self, source: SourceObject, *, tags: bool, metadata: bool) -> Attributes:
         """See Provider."""
-        return await super().attributes(source, tags=tags, metadata=metadata)
+        return await read_attributes(self._client, source, tags=tags, metadata=metadata, provider=self.name)
 
     def scope(self, path: str) -> tuple[str, str | None]:
         """See Provider."""
