@@ -70,7 +70,7 @@ async def _answer(request: web.Request, handler: Handler, limit_seconds: float) 
     except Exception:
         # The edge of the process: logged with its trace, answered without.
         log.exception("request_failed", request_id=request[REQUEST_ID], route=_route(request))
-        message = f"this is a fault of the server; it is logged as {request['request_id']}"
+        message = f"this is a fault of the server; it is logged as {request[REQUEST_ID]}"
         return error_response(ApiError(500, "internal_error", message))
 
 

@@ -113,7 +113,8 @@ async def update(call: Call[SyncUpdateRequest, NoQuery]) -> SyncConfigurationMod
     body = call.body
     _refuse_immutable(body, sync)
     _check(body.schema_mapping, body.ingest_filter, sync.get("source_type") or "")
-    given = body.model_fields_set - _NO_CONFIG
+    # Undeclared keys count as set too, and must never be stored.
+    given = (body.model_fields_set & set(type(body).model_fields)) - _NO_CONFIG
     values = _plain(body, {name: getattr(body, name) for name in given})
     changes = {name: _DEFAULTS.get(name) if value is None else value for name, value in values.items()}
     active = _wanted_activity(body)
