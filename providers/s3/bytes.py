@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC
+from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 
 from providers.base import Attributes, Content, SourceObject
@@ -78,7 +79,22 @@ async def open_object(
 
 def metadata_of(headers: dict[str, str]) -> dict[str, str]:
     """User metadata of a GET or HEAD answer, names without `x-amz-meta-`."""
-    return {name[len(_META) :]: value for name, value in headers.items() if name.startswith(_META)}
+    return {name[len(_META) :]: _text(value) for name, value in headers.items() if name.startswith(_META)}
+
+
+def _text(value: str) -> str:
+    """A metadata value: AWS wraps what is not ASCII in RFC 2047 words, others send bare UTF-8."""
+    if value.isascii():
+        if not value.startswith("=?"):
+            return value
+        try:
+            return str(make_header(decode_header(value)))
+        except (ValueError, LookupError):
+            return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _as_served(source: SourceObject, response: Response, etag: str, size: int | None) -> SourceObject:

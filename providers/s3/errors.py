@@ -108,10 +108,10 @@ def from_status(
         return Denied("the store asks for other credentials", **told)
     if code in _TRANSIENT or status >= 500 or status == 408:
         return Transient("the store failed to answer", **told)
-    return _of_root(status, **told) if root else _of_object(status, headers, body, **told)
+    return _of_root(status, told) if root else _of_object(status, headers, body, told)
 
 
-def _of_root(status: int, **told: Any) -> ProviderError:
+def _of_root(status: int, told: dict[str, Any]) -> ProviderError:
     if status == 403:
         return Denied(_ROOT_RIGHTS, **told)
     if 300 <= status < 400:
@@ -123,7 +123,7 @@ def _of_root(status: int, **told: Any) -> ProviderError:
     return Misconfigured("the store refuses the request: check endpoint_url and source_path", **told)
 
 
-def _of_object(status: int, headers: Mapping[str, str], body: bytes | None, **told: Any) -> ProviderError:
+def _of_object(status: int, headers: Mapping[str, str], body: bytes | None, told: dict[str, Any]) -> ProviderError:
     code = told["code"]
     if code in _GONE or status == 404 or (status == 405 and headers.get("x-amz-delete-marker") == "true"):
         return Gone("no longer there", **told)
