@@ -98,7 +98,7 @@ def _text(value: str) -> str:
 
 
 def _as_served(source: SourceObject, response: Response, etag: str, size: int | None) -> SourceObject:
-    """What the source is now, in the form in which the next listing will show it."""
+    """What the source is now. Its stamp is to the second; a listing that tells it finer makes another one of it."""
     changed = response.headers.get("last-modified", "")
     try:
         instant = parsedate_to_datetime(changed).astimezone(UTC)
