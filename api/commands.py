@@ -8,8 +8,8 @@ answers with the state after it. Nothing here decides anything; the workflow doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import structlog
@@ -39,7 +39,8 @@ __all__ = ["Commands", "connect"]
 log = structlog.get_logger("api.commands")
 
 _SUMMARY_LIMIT = 200
-_START_TIMEOUT = timedelta(seconds=10)
+# So that a worker that is silent and a server that is silent are told apart.
+_SPARE_SECONDS = 1.0
 _NOT_REACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED}
 # The workflow ended between being found and being asked; asking once more starts it.
 _LOST_RACE = {RPCStatusCode.NOT_FOUND, RPCStatusCode.ABORTED, RPCStatusCode.ALREADY_EXISTS}
@@ -59,23 +60,15 @@ class Commands:
 
     async def start_sync(self, sync: Mapping[str, Any], *, bucket_name: str | None = None) -> None:
         """Have a workflow for this sync config; one that runs is left alone. Raises ApiError 503."""
-        try:
-            async with asyncio.timeout(self._settings.api_request_timeout_seconds):
-                await self._client.start_workflow(
-                    "SyncWorkflow",
-                    _sync_input(sync),
-                    rpc_timeout=_START_TIMEOUT,
-                    **self._start_options(sync, bucket_name),
-                )
-        except RPCError as error:
-            raise self._unreachable(error) from error
-        except TimeoutError as error:
-            raise self._silent() from error
+        async with self._reaching_temporal():
+            await self._client.start_workflow(
+                "SyncWorkflow", _sync_input(sync), **self._start_options(sync, bucket_name)
+            )
 
     async def sync(self, sync: Mapping[str, Any], command: str, args: Any) -> CommandResult:
         """Send a command to a sync's workflow and wait for its answer. Raises ApiError 409, 503."""
         try:
-            async with asyncio.timeout(self._settings.api_request_timeout_seconds):
+            async with self._reaching_temporal(), asyncio.timeout(self._settings.api_request_timeout_seconds):
                 try:
                     return await self._update(sync, command, args)
                 except RPCError as error:
@@ -85,22 +78,21 @@ class Commands:
         except WorkflowUpdateFailedError as error:
             raise _refused(error, command) from error
         except (WorkflowUpdateRPCTimeoutOrCancelledError, TimeoutError) as error:
-            raise self._silent() from error
-        except RPCError as error:
-            raise self._unreachable(error) from error
+            raise self._no_worker() from error
 
     async def signal_sync(self, sync_config_id: str, command: str, args: CommandArgs) -> None:
         """Tell a running workflow something without waiting; one that does not run need not know."""
         handle = self._client.get_workflow_handle(f"sync/{sync_config_id}")
-        try:
-            await handle.signal(command, args, rpc_timeout=_START_TIMEOUT)
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise self._unreachable(error) from error
+        async with self._reaching_temporal():
+            try:
+                await handle.signal(command, args)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
 
     async def start_connection(self, connection_id: str) -> None:
         """Have a health workflow for this connection. Raises ApiError 503."""
-        try:
+        async with self._reaching_temporal():
             await self._client.start_workflow(
                 "ConnectionWorkflow",
                 ConnectionInput(connection_id=connection_id),
@@ -108,18 +100,14 @@ class Commands:
                 task_queue=self._settings.workflow_queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                rpc_timeout=_START_TIMEOUT,
             )
-        except RPCError as error:
-            raise self._unreachable(error) from error
 
     async def start_connection_soon(self, connection_id: str) -> None:
         """The same when Temporal can be reached; else the next start of the API does it."""
         try:
-            async with asyncio.timeout(2):
-                await self.start_connection(connection_id)
-        except (ApiError, TimeoutError) as error:
-            log.warning("connection_workflow_not_started", connection_id=connection_id, error=str(error))
+            await self.start_connection(connection_id)
+        except ApiError as error:
+            log.warning("connection_workflow_not_started", connection_id=connection_id, error=error.message)
 
     async def reachable(self) -> bool:
         """Whether the Temporal server answers."""
@@ -148,7 +136,25 @@ class Commands:
             "static_summary": _summary(sync, bucket_name),
         }
 
-    def _silent(self) -> ApiError:
+    @asynccontextmanager
+    async def _reaching_temporal(self) -> AsyncIterator[None]:
+        """A server that does not take the call is 503, whichever way the SDK says it."""
+        try:
+            async with asyncio.timeout(self._settings.api_request_timeout_seconds + _SPARE_SECONDS):
+                yield
+        except RPCError as error:
+            if error.status in _NOT_REACHABLE or error.status in _LOST_RACE:
+                raise _unreachable(error.status.name) from error
+            raise
+        except TimeoutError as error:
+            raise _unreachable("no answer") from error
+        except RuntimeError as error:
+            # How the SDK reports a first connection that cannot be opened.
+            if not str(error).startswith("Failed client connect"):
+                raise
+            raise _unreachable("no connection") from error
+
+    def _no_worker(self) -> ApiError:
         return unavailable(
             f"no worker answered within {self._settings.api_request_timeout_seconds:g} seconds. Check that worker.py "
             f"runs and polls the task queue '{self._settings.workflow_queue}'; the command may still be carried out "
@@ -156,15 +162,12 @@ class Commands:
             code="no_worker",
         )
 
-    @staticmethod
-    def _unreachable(error: RPCError) -> ApiError:
-        if error.status in _NOT_REACHABLE or error.status in _LOST_RACE:
-            return unavailable(
-                f"the Temporal server does not take the command ({error.status.name}). Check TEMPORAL_ADDRESS "
-                "and that the server is up",
-                code="temporal_unavailable",
-            )
-        raise error
+
+def _unreachable(why: str) -> ApiError:
+    return unavailable(
+        f"the Temporal server does not take the command ({why}). Check TEMPORAL_ADDRESS and that the server is up",
+        code="temporal_unavailable",
+    )
 
 
 def _sync_input(sync: Mapping[str, Any]) -> SyncInput:
