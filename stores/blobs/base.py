@@ -10,8 +10,8 @@ blob by a later `put_many_small` or `writer`; they compare what they find.
 Durability. Nothing is durable before `sync` has returned. A caller puts the blobs of a group, calls
 `sync` once, and only then commits the objects that name them.
 
-Retries. A store never retries by waiting. Every method is safe to repeat; repeating a put that already
-took effect costs a comparison.
+Retries. Retrying is the caller's (a network client's own quick second try aside). Every method is safe to
+repeat; repeating a put that already took effect costs a comparison.
 
 Errors. `BlobNotFound` (repeating is of no use) and `BlobStoreError` (disk full, permission, unreachable:
 repeating may help). Nothing else escapes; no message carries bytes of a blob or a credential.
@@ -22,7 +22,8 @@ calls them. That is what makes purging safe beside running writers: one that fou
 moment before it was discarded commits a reference to something still readable, and the purge that would
 erase it a grace period later finds the reference and restores it.
 
-Memory is bounded: 8 MiB for an open writer (S3: two parts, see there), one read block for an open reader.
+Memory is bounded: two batches for an open writer (local 4 MiB each, S3 8 MiB; one more while a batch is on its
+way), a few MiB for an open reader.
 """
 
 from __future__ import annotations
