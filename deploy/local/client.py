@@ -128,13 +128,17 @@ class Sync:
         """One job."""
         return await self.api.call("GET", f"{self._path}/jobs/{job_id}")
 
-    async def newest_job(self) -> str:
-        """The id of the newest job, waited for."""
-        while True:
+    async def newest_job(self, *, seconds: float = 30) -> str:
+        """The id of the newest job; waits for one if there is none yet."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             jobs = (await self.api.call("POST", f"{self._path}/jobs", {}, limit=1))["results"]
             if jobs:
                 return str(jobs[0]["sync_job_id"])
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(0.05)
+        raise ApiError(
+            f"sync {self.id} has started no run within {seconds:.0f} s: see its workflow and the workers' logs"
+        )
 
     async def watch(
         self,

@@ -29,6 +29,11 @@ from deploy.local.tools import ToolError, find_temporal
 
 __all__ = ["Stack"]
 
+_DATA = (
+    *("blobs", "log", "mongod", "run", "s3", "temporal.db*", "temporal.toml"),
+    *("keys.json", "master.key", "ports.json", "stack.env", "lock"),
+)
+
 
 class Stack:
     """One local stack.
@@ -165,8 +170,19 @@ class Stack:
                 for group in (product, [name for name in running if name not in product]):
                     self._stop(group)
         if wipe:
-            shutil.rmtree(self.home, ignore_errors=True)
-            self._say(f"  ✓ removed {self.home}")
+            self._wipe()
+
+    def _wipe(self) -> None:
+        """Remove what this class made, and nothing else that lies beside it."""
+        for pattern in _DATA:
+            for path in self.home.glob(pattern):
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+        with contextlib.suppress(OSError):  # something else is there
+            self.home.rmdir()
+        self._say(f"  ✓ removed the data in {self.home}")
 
     def _stop(self, group: Sequence[str]) -> None:
         if not group:
