@@ -24,6 +24,11 @@ reply that is not provably a whole page (blank, cut, foreign) is `Transient`, ne
 A cursor is opaque to the caller, holds no secret, is at most 4 KiB, and stays valid across
 processes; a refused cursor is `Transient` with reason `cursor_refused`, and the caller starts over.
 
+Change feeds. A provider with `capabilities.change_feed` also has `list_changes`: pages of what changed
+since the kept `positions`. Its rows are compared and ingested like any others; what it does not show is
+not absent. Removals are explicit (`removed`), later events win over earlier ones, and whatever cannot
+be decided from the feed alone (a moved folder, a refused place) asks for a full walk by `rescan`.
+
 Ranges. A provider with `capabilities.ranges` can list `(after, until]` of its order: `range_cursor`
 makes the starting cursor. Several ranges may be listed at once.
 
@@ -38,11 +43,21 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from providers.errors import Misconfigured
 
-__all__ = ["Attributes", "Capabilities", "CheckReport", "Content", "Page", "Provider", "SourceObject", "content_part"]
+__all__ = [
+    "Attributes",
+    "Capabilities",
+    "CheckReport",
+    "Content",
+    "Page",
+    "Positions",
+    "Provider",
+    "SourceObject",
+    "content_part",
+]
 
 
 def content_part(fingerprint: str) -> str:
@@ -63,6 +78,8 @@ class SourceObject:
     mime_type: str | None = None
     locator: Mapping[str, Any] = field(default_factory=dict)
     """What the provider needs to open it again; BSON- and JSON-safe, no secrets."""
+    weight: int = 0
+    """Bytes that `locator` takes, where that is more than a few hundred (rows that carry their values)."""
 
     @property
     def name(self) -> str:
@@ -97,8 +114,16 @@ class Page:
     next_cursor: str | None
     complete: bool
     skips: Mapping[int, str] = field(default_factory=dict)
-    removed_ids: Sequence[str] = ()
-    change_cursor: str | None = None
+    removed: Mapping[str, str] = field(default_factory=dict)
+    """Explicit deletion events: id -> reason (`deleted`, `trashed`, `moved_out`, `not_visible`). Change feeds only."""
+    positions: Mapping[str, str] = field(default_factory=dict)
+    """Places in change feeds (key -> opaque place of at most 4 KiB, no secrets) to be kept once everything listed
+    up to here is durable. A full walk gives the place that was taken *before* its listing."""
+    proven: Sequence[tuple[str, str | None]] = ()
+    """Id ranges `[low, high)` that this pass has enumerated wholly when this page ends: what is owned within
+    and was not shown is gone. For change feeds that had to enumerate a part anew; a complete full walk needs none."""
+    rescan: str = ""
+    """Change feeds: why only a full walk can tell what has changed (a folder moved, the place was refused)."""
     in_order: bool = True
     """False when this page is not in ascending UTF-8 byte order of `ids`, or not after the page before."""
     requests: int = 1
@@ -147,6 +172,16 @@ class CheckReport:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+class Positions(Protocol):
+    """The kept places of one sync."""
+
+    async def get(self, key: str) -> str | None:
+        """The place kept under `key`, None if there is none."""
+
+    async def all(self) -> Mapping[str, str]:
+        """All of them (one per drive or table: thousands at most)."""
+
+
 class Provider(ABC):
     """One connection to one source account. Constructed by `providers.open_provider` only."""
 
@@ -166,6 +201,10 @@ class Provider(ABC):
 
         Raises Denied, Misconfigured, Transient, Throttled.
         """
+
+    async def list_changes(self, path: str, positions: Positions, cursor: str | None, limit: int) -> Page:
+        """One page of what changed since `positions`; only with `capabilities.change_feed`. Same errors as `list_page`."""
+        raise NotImplementedError((path, positions, cursor, limit))  # pragma: no cover - only change feeds are asked
 
     @abstractmethod
     async def open(self, source: SourceObject, *, any_version: bool = False) -> Content:

@@ -15,7 +15,7 @@ from providers.s3.signing import Signer, encode_key
 
 __all__ = ["Address", "S3Client", "is_directory_bucket"]
 
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}").fullmatch
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}").fullmatch
 _VIRTUAL_HOSTED = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]").fullmatch
 _REGION = re.compile(r"[a-z0-9-]{1,40}").fullmatch
 _DOMAIN = {

@@ -159,6 +159,7 @@ def _keep(listing: Listing, rows: list[int]) -> None:
     if len(rows) == len(listing.keys):
         return
     listing.restored = frozenset(new for new, old in enumerate(rows) if old in listing.restored)
+    listing.unreadable = frozenset(new for new, old in enumerate(rows) if old in listing.unreadable)
     listing.keys = [listing.keys[i] for i in rows]
     listing.modified = [listing.modified[i] for i in rows]
     listing.etags = [listing.etags[i] for i in rows]
@@ -212,6 +213,8 @@ def _skips(listing: Listing) -> dict[int, str]:
     for i, key in enumerate(listing.keys):
         if key[-1] == "/" and listing.sizes[i] == "0":
             skips[i] = "folder_marker"
+    for i in listing.unreadable:
+        skips[i] = "invalid_key"
     return skips
 
 
