@@ -155,7 +155,7 @@ def _order(sort: dict[str, Any]) -> Sort:
 
 
 def _path(name: str, where: str) -> str:
-    if name.startswith("metadata.") and "$" not in name and "\0" not in name:
+    if name.startswith("metadata.") and "$" not in name and all(name.split(".")):
         return name
     if name not in _FIELDS:
         raise invalid(f"{where}: {name!r} is not one of {', '.join(_FIELDS)}, metadata.*", field=where)

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from api.errors import ApiError, error_response, invalid, unavailable
 from api.operations import CALLER, REQUEST_ID
+from models.paging import PageTooDeepError
 from models.settings import Settings
 from stores.failures import UNAVAILABLE, BadCursorError
 from stores.object_filters import FilterError
@@ -56,6 +57,8 @@ async def _answer(request: web.Request, handler: Handler, limit_seconds: float) 
         return error_response(error)
     except BadCursorError as error:
         return error_response(invalid(str(error), code="bad_cursor", field="cursor"))
+    except PageTooDeepError as error:
+        return error_response(invalid(str(error), code="page_too_deep", field="page"))
     except FilterError as error:
         return error_response(invalid(str(error), code="bad_filter", field="filters"))
     except web.HTTPException as error:

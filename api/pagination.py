@@ -6,12 +6,10 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from models.paging import PageRequest, PaginationResponse
+from models.paging import DEEPEST_OFFSET, PageRequest, PaginationResponse
 from stores.pages import PageOfDocuments
 
 __all__ = ["pagination"]
-
-_DEEPEST_OFFSET = 10_000
 
 
 def pagination(
@@ -27,7 +25,7 @@ def pagination(
         page=page.offset // page.limit + 1 if by_offset else None,
         page_size=page.limit,
         total_pages=None if total is None else -(-total // page.limit),
-        next_page=_address(request, page, following) if by_offset and more and following <= _DEEPEST_OFFSET else None,
+        next_page=_address(request, page, following) if by_offset and more and following <= DEEPEST_OFFSET else None,
         previous_page=_address(request, page, max(0, page.offset - page.limit)) if page.offset else None,
         next_cursor=found.next_cursor,
     )

@@ -68,7 +68,9 @@ async def _namespace(operation: Operation, services: Services, caller: Caller, a
         return None
     if not asked:
         raise namespace_needed()
-    found = await services.organizations.namespace(caller.internal_id, asked)
+    # Bytes that are no UTF-8 arrive as lone surrogates: no namespace is called that.
+    sane = asked.isprintable()
+    found = await services.organizations.namespace(caller.internal_id, asked) if sane else None
     if found is not None:
         return str(found["_id"])
     if operation.lenient_namespace:

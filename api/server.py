@@ -7,6 +7,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator
 
+import orjson
 from aiohttp import web
 
 from api import (
@@ -16,6 +17,7 @@ from api import (
     connections,
     health,
     objects,
+    openapi,
     runs,
     startup,
     sync_commands,
@@ -63,6 +65,13 @@ def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
         app.router.add_route(operation.method, path, endpoint(operation, services))
         if operation.streams:
             app.router.add_route("HEAD", path, endpoint(operation, services))
+
+    described = orjson.dumps(openapi.document(OPERATIONS))
+
+    async def describe(_request: web.Request) -> web.Response:
+        return web.Response(body=described, content_type="application/json")
+
+    app.router.add_get("/openapi.json", describe)
 
     async def background(_app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(startup.start_missing(services))

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from api.errors import ApiError, bad_request
+from api.errors import ApiError, bad_request, invalid
 
 __all__ = ["parse_body", "parse_query", "problem"]
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _SHOWN_PROBLEMS = 20
+_DEEPEST = 40
+_INT64 = 1 << 63
 
 
 def parse_body(model: type[ModelT], raw: bytes) -> ModelT:
     """Validate a JSON body; no bytes at all mean `{}` (clients send optional bodies that way)."""
     try:
-        return model.model_validate_json(raw or b"{}")
+        body = model.model_validate_json(raw or b"{}")
+        _refuse_unstorable(body.model_dump(), "")
+        return body
     except ValidationError as error:
         raise problem(error, model) from None
     except (UnicodeDecodeError, RecursionError):
@@ -28,10 +33,31 @@ def parse_body(model: type[ModelT], raw: bytes) -> ModelT:
 
 def parse_query(model: type[ModelT], query: Iterable[tuple[str, str]]) -> ModelT:
     """Validate query parameters; of a repeated one the last counts."""
+    given = dict(query)
+    _refuse_unstorable(given, "")
     try:
-        return model.model_validate(dict(query))
+        return model.model_validate(given)
     except ValidationError as error:
         raise problem(error, model, where="query") from None
+
+
+def _refuse_unstorable(value: Any, path: str, depth: int = 0) -> None:
+    """What JSON can say and the database cannot keep: huge integers, NaN, NUL characters, endless nesting."""
+    if depth > _DEEPEST:
+        raise invalid(f"{path}: nested deeper than {_DEEPEST}", code="too_deep", field=path)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_unstorable(name, f"a key in {path or 'the body'}")
+            _refuse_unstorable(inner, f"{path}.{name}" if path else str(name), depth + 1)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _refuse_unstorable(inner, f"{path}.{index}", depth + 1)
+    elif isinstance(value, str) and "\0" in value:
+        raise invalid(f"{path}: holds a NUL character", code="nul_character", field=path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise invalid(f"{path}: not a finite number", code="not_finite", field=path)
+    elif isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise invalid(f"{path}: an integer beyond 64 bits", code="integer_too_large", field=path)
 
 
 def problem(error: ValidationError, model: type[BaseModel], *, where: str = "body", prefix: str = "") -> ApiError:

@@ -24,6 +24,7 @@ __all__ = [
     "TaskStatus",
     "Text1000",
     "UtcDatetime",
+    "as_utc",
     "cut",
 ]
 
@@ -42,16 +43,19 @@ def cut(value: Any) -> Any:
     return value[:_TEXT_LIMIT] if isinstance(value, str) else value
 
 
-def _utc(value: datetime) -> datetime:
-    """Naive times are UTC."""
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+def as_utc(value: datetime) -> datetime:
+    """The same moment in UTC; naive times are taken to be. Raises ValueError at the ends of time."""
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time is out of range") from error
 
 
 def _percent(value: Any) -> Any:
     return min(100.0, max(0.0, value)) if isinstance(value, int | float) else value
 
 
-UtcDatetime = Annotated[datetime, AfterValidator(_utc)]
+UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]
 Text1000 = Annotated[str, BeforeValidator(cut), Field(max_length=_TEXT_LIMIT)]
 Count = Annotated[int, Field(ge=0)]
 Percent = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=100)]

@@ -10,13 +10,21 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.common import Reply
 
-__all__ = ["Limit", "Offset", "PageNumber", "PageQuery", "PageRequest", "PaginationResponse", "Query", "QueryBool"]
+__all__ = [
+    "DEEPEST_OFFSET", "DEFAULT_LIMIT", "Limit", "Offset", "PageNumber", "PageQuery", "PageRequest",
+    "PageTooDeepError", "PaginationResponse", "Query", "QueryBool",
+]  # fmt: skip
 
 DEFAULT_LIMIT = 100
+DEEPEST_OFFSET = 10_000
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0, le=10_000)]
+Offset = Annotated[int, Field(ge=0, le=DEEPEST_OFFSET)]
 PageNumber = Annotated[int, Field(ge=1)]
+
+
+class PageTooDeepError(ValueError):
+    """A page whose cost would grow with its number; a cursor costs the same everywhere."""
 
 
 def _query_bool(value: Any) -> Any:
@@ -55,17 +63,20 @@ class PageQuery(Query):
     def resolve(self, body: Mapping[str, Any] | None = None, *, default_limit: int = DEFAULT_LIMIT) -> PageRequest:
         """Apply the stated precedence: body over query, limit over page_size, offset over page, cursor over aliases.
 
-        A cursor beats any offset: it already says where to go on.
+        A cursor beats any offset: it already says where to go on. Raises PageTooDeepError.
         """
-        asked = {name: value for name, value in self.model_dump().items() if value is not None}
-        asked |= {name: value for name, value in (body or {}).items() if value is not None and name in _PAGE_KEYS}
-        limit = int(asked.get("limit", asked.get("page_size", default_limit)))
-        offset = int(asked.get("offset", (int(asked.get("page", 1)) - 1) * limit))
-        cursor = asked.get("cursor", asked.get("next_cursor", asked.get("after"))) or None
-        return PageRequest(limit, 0 if cursor else offset, cursor, bool(asked.get("include_total")))
+        asked = (body or {}, self.model_dump())
 
+        def first(*names: str) -> Any:
+            return next((given[name] for given in asked for name in names if given.get(name) is not None), None)
 
-_PAGE_KEYS = frozenset(PageQuery.model_fields)
+        limit = int(first("limit", "page_size") or default_limit)
+        offset, cursor = first("offset"), first("cursor", "next_cursor", "after") or None
+        if offset is None:
+            offset = ((first("page") or 1) - 1) * limit
+        if offset > DEEPEST_OFFSET and not cursor:
+            raise PageTooDeepError(f"page lies beyond row {DEEPEST_OFFSET}: go on with next_cursor instead")
+        return PageRequest(limit, 0 if cursor else int(offset), cursor, include_total=bool(first("include_total")))
 
 
 @dataclass(frozen=True, slots=True)

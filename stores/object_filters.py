@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from models.common import as_utc
 from models.objects import Filter, FilterCondition
 
 __all__ = ["FilterError", "document_path", "to_query"]
@@ -103,10 +104,9 @@ def _typed(path: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        moment = datetime.fromisoformat(value)
+        return as_utc(datetime.fromisoformat(value))
     except ValueError as error:
         raise FilterError(f"{value!r} is not a time; write 2026-01-31T12:00:00Z") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _compare(name: str) -> Callable[[Any, FilterCondition], dict[str, Any]]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pymongo.errors import OperationFailure
+
 from models.objects import Filter, SortOption
 from models.paging import PageRequest
 from models.scope import Scope
 from stores.database import Database, Document
-from stores.object_filters import document_path, to_query
+from stores.object_filters import FilterError, document_path, to_query
 from stores.pages import PageOfDocuments, Sort, find_page
 
 __all__ = ["ObjectReader"]
 
+# Patterns that Python knows and the database does not (RegexMissing..., BadValue, FailedToParse).
+_REFUSED_QUERIES = {51091, 51108, 2, 9}
 _OLDEST_FIRST = Sort("created_at")
 
 
@@ -52,7 +56,12 @@ class ObjectReader:
             text = {"$regex": re.escape(search), "$options": "i"}
             parts.append({"$or": [{"source.path": text}, {"blobs.details.filename": text}]})
         query = parts[0] if len(parts) == 1 else {"$and": parts}
-        return await find_page(self._objects, query, page, sort=_order(sort), count=count)
+        try:
+            return await find_page(self._objects, query, page, sort=_order(sort), count=count)
+        except OperationFailure as error:
+            if error.code not in _REFUSED_QUERIES:
+                raise
+            raise FilterError("the database cannot carry out this filter: check its patterns") from error
 
 
 def _order(sort: SortOption | None) -> Sort:
