@@ -24,6 +24,8 @@ async def open_object(
     client: S3Client, source: SourceObject, *, any_version: bool, max_bytes: int, provider: str
 ) -> Content:
     """GET one object. See `Provider.open` for what it promises and raises."""
+    if not any_version and source.size is not None and source.size > max_bytes:
+        raise _too_large(source, provider)
     locator = source.locator
     etag = locator.get("e")
     plain = f'If-Match: "{etag}"\r\n' if etag and not any_version else ""
@@ -49,7 +51,7 @@ async def open_object(
     size = int(length) if length is not None else None
     if size is not None and size > max_bytes:
         response.release()
-        raise Permanent("larger than the largest allowed object", provider=provider, path=source.id, reason="too_large")
+        raise _too_large(source, provider)
     now = source
     if any_version and served != etag:
         now = _as_served(source, response, served, size)
@@ -75,6 +77,10 @@ async def open_object(
     else:
         content.chunks = _checked(response, expected, source, provider)
     return content
+
+
+def _too_large(source: SourceObject, provider: str) -> Permanent:
+    return Permanent("larger than the largest allowed object", provider=provider, path=source.id, reason="too_large")
 
 
 def metadata_of(headers: dict[str, str]) -> dict[str, str]:

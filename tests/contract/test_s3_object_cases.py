@@ -184,9 +184,12 @@ async def test_user_metadata_comes_with_the_bytes(s3: FaultyS3, provider: Provid
 async def test_too_large_is_permanent(s3: FaultyS3, provider: Provider) -> None:
     s3.put("b", "k", b"x", listed_size=11_000_000)
     row = await only(provider)
-    s3.script("get", Answer(body=b"x" * 11_000_000, headers={"ETag": f'"{row.locator["e"]}"'}))
     with pytest.raises(Permanent) as error:
         await provider.open(row)
+    assert (error.value.reason, s3.counts["get"]) == ("too_large", 0)
+    s3.script("get", Answer(body=b"x" * 11_000_000, headers={"ETag": '"other"'}))
+    with pytest.raises(Permanent) as error:
+        await provider.open(row, any_version=True)
     assert error.value.reason == "too_large"
 
 
