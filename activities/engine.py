@@ -22,6 +22,7 @@ from stores.blobs import BlobStore
 from stores.database import Database, Document
 from stores.dead_letters import DeadLetterStore
 from stores.objects import ObjectStore
+from stores.positions import PositionStore
 from stores.runs import RunStore
 from stores.sync_configs import SyncConfigStore
 from stores.vault import Vault
@@ -83,6 +84,7 @@ class Engine:
         self.runs = RunStore(database)
         self.configs = SyncConfigStore(database)
         self.letters = DeadLetterStore(database)
+        self.positions = PositionStore(database)
         self.memory = ByteBudget(settings.worker_memory_budget_bytes)
         self._provider_settings = ProviderSettings.from_settings(settings)
         self._providers: OrderedDict[str, Provider] = OrderedDict()

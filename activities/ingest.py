@@ -90,7 +90,9 @@ class ChunkIngestion:
         self._concurrency = max(1, min(int(wanted), self._group) >> args.slow)
         self._permits = asyncio.Semaphore(self._group)
         self._fetcher = Fetcher(engine, context)
-        self._writer = GroupWriter(engine, context, run_id=args.run_id, fence=fence_of(args.run_no, attempt))
+        self._writer = GroupWriter(
+            engine, context, run_id=args.run_id, chunk_id=args.chunk_id, fence=fence_of(args.run_no, attempt)
+        )
 
     async def run(self) -> IngestResult:
         """Work through the chunk; see the module docstring."""
@@ -119,7 +121,7 @@ class ChunkIngestion:
         for item in self._items:
             doc = standing.get(ids[item["id"]])
             failure = self._failures.get(item["id"])
-            if doc and doc.get("run_id") == self._args.run_id and doc.get("sync_config_id") == self._context.id:
+            if doc and doc.get("chunk_id") == self._args.chunk_id and doc.get("sync_config_id") == self._context.id:
                 size = doc["size_bytes"]
                 growth = (doc.get("added", 0), size - doc.get("size_before", 0))
                 accepted = doc["_id"] if doc.get("accepted") else None

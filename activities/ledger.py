@@ -6,9 +6,12 @@ the job is closed first, totals are booked once per run, staged chunks are forgo
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import orjson
 
 from activities.contracts import Counts
 from activities.engine import Engine
@@ -16,7 +19,7 @@ from activities.metrics import count_proposal, count_run
 from activities.run_contracts import FinishArgs, FinishResult
 from stores.database import Document
 
-__all__ = ["RunLedger", "counts_document", "discrepancy"]
+__all__ = ["RunLedger", "counts_document", "discrepancy", "signature"]
 
 _MARKS_KEPT = 64
 
@@ -121,12 +124,23 @@ class RunLedger:
             facts["source_unordered"] = True
         if entry.completed and entry.args.complete:
             run_id = entry.args.run_id
+            await self._keep_positions(entry)
+            if not entry.args.incremental:
+                facts |= {"full_pass_at": entry.ended, "full_pass_signature": signature(entry.sync)}
             marks = sorted([m async for _, items in self._engine.runs.staged_ids(run_id, "marks") for m in items])
             if marks:
                 facts["list_marks"] = marks[:: max(1, len(marks) // _MARKS_KEPT)]
             if page_seconds is not None:
                 facts["list_page_seconds"] = page_seconds
         return facts
+
+    async def _keep_positions(self, entry: _Entry) -> None:
+        """Everything up to these places in the change feeds is stored, skipped with a reason, or a dead letter."""
+        for chunk_id in entry.args.position_chunks:
+            chunk = await self._engine.runs.chunk(chunk_id)
+            if chunk is not None:
+                positions = dict(chunk["items"])
+                await self._engine.positions.keep(entry.args.sync_config_id, positions, run_no=entry.args.run_no)
 
     async def _book_bucket(self, entry: _Entry) -> None:
         objects = entry.tally.get("added", 0) - entry.removal.get("removed", 0)
@@ -159,7 +173,7 @@ def _job_fields(entry: _Entry) -> dict[str, Any]:
         "metadata.counts": counts_document(counts),
         "metadata.partial": bool(entry.partial_reason),
         "metadata.partial_reason": entry.partial_reason or None,
-        "metadata.pass": "full",
+        "metadata.pass": "incremental" if args.incremental else "full",
         "metadata.run_no": args.run_no,
         "metadata.batches": args.batches,
         "metadata.removals_proposed": args.proposed,
@@ -218,6 +232,12 @@ def _sync_totals(entry: _Entry) -> dict[str, float]:
         "stats.total_runs_completed": int(entry.completed),
         "stats.total_runs_failed": int(entry.status == "failed"),
     }
+
+
+def signature(sync: Document) -> str:
+    """What a full pass was made with: when this changes, a change feed alone cannot tell what is wanted."""
+    names = ("connection_id", "source_path", "provider_filters", "file_filters", "schema_mapping")
+    return hashlib.sha256(orjson.dumps([sync.get(name) for name in names], default=str)).hexdigest()
 
 
 def discrepancy(counts: Counts, tally: dict[str, int], skipped: dict[str, int]) -> str:

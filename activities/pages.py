@@ -17,22 +17,23 @@ from temporalio import activity
 from activities.contracts import Counts
 from activities.engine import Engine, SyncContext
 from activities.hand_back import Stop, run_until_handed_back
-from activities.run_contracts import ChunkRef, ListArgs, ListResult, Segment
+from activities.run_contracts import ListArgs, ListResult, Segment
+from activities.staging import CHUNK_OBJECTS, Staging
 from providers.base import Page, SourceObject, content_part
 from providers.errors import Throttled, Transient
+from stores.positions import SyncPositions
 
 __all__ = ["Listing", "PageActivities"]
 
-_CHUNK_OBJECTS = 1000
-_CHUNK_BYTES = 4 * 1024 * 1024
-_ABSENT_PER_CHUNK = 20_000
 # With work in hand, listing hands it over after this long rather than filling a chunk.
 _HAND_OVER_SECONDS = 2.0
 # Without any, one activity walks on; a longer walk is only a longer redo after a crash.
 _WALK_SECONDS = 120.0
 # Pages between two remembered keys: where later passes may split the walk.
 _MARK_EVERY = 8
-_ROW_OVERHEAD = 220
+# Orders what a feed says: a later page, or a page of a later listing, wins.
+_PAGES_PER_LISTING = 1_000_000
+_AFTER_ALL = 1 << 60
 # Reasons for which a stored object leaves the bucket when `reconcile.on_filter_drift` is on.
 _DRIFTS = frozenset(
     {"filtered_pattern", "filtered_size", "filtered_modified", "filtered_mime_type", "filtered_extension"}
@@ -50,16 +51,11 @@ class Listing:
         self._args = args
         self._stop = stop
         self._ordered = ordered
-        self._prefix = f"{args.run_id}:{args.seq}:{attempt}"
         self._low: str | None = None
         self._high: str | None = None
         if ordered:
             self._low, self._high = context.provider.scope(context.path)
-        self._items: list[dict[str, Any]] = []
-        self._item_bytes = 0
-        self._absent: list[str] = []
-        self._marks: list[str] = []
-        self._staged = 0
+        self._positions = SyncPositions(engine.positions, context.id)
         self._pages = 0
         self._page_seconds: list[float] = []
         self._began = time.monotonic()
@@ -68,6 +64,13 @@ class Listing:
         self._drops = context.reconcile("on_filter_drift")
         self._failure: BaseException | None = None
         self.result = ListResult(segments=[Segment(s.after, s.until, s.cursor) for s in args.segments])
+        self._staging = Staging(
+            engine.runs,
+            self.result,
+            run_id=args.run_id,
+            sync_config_id=context.id,
+            prefix=f"{args.run_id}:{args.seq}:{attempt}",
+        )
 
     async def run(self) -> ListResult:
         """Walk until there is enough to do, the time is up, a hand-back is asked for, or the end."""
@@ -78,10 +81,10 @@ class Listing:
                 walkers.create_task(self._walk(segment))
         if self._failure is not None:
             raise self._failure
-        await self._flush(everything=True)
+        await self._staging.flush(everything=True)
         result = self.result
         result.at_end = not result.segments or bool(result.partial_reason)
-        result.complete = not result.segments and not result.partial_reason and not result.out_of_order
+        result.complete = not (result.segments or result.partial_reason or result.out_of_order or result.rescan)
         result.handed_back = self._stop.requested and not result.at_end
         result.counts.skipped = sum(result.counts.skipped_by_reason.values())
         return result
@@ -98,10 +101,11 @@ class Listing:
             or self._failure is not None
             or bool(self.result.partial_reason)
             or self.result.out_of_order
+            or bool(self.result.rescan)
             or self.result.retry_after > 0
-            or len(self._items) + self._staged >= self._args.max_chunks * _CHUNK_OBJECTS
+            or self._staging.work >= self._args.max_chunks * CHUNK_OBJECTS
             or elapsed > _WALK_SECONDS
-            or (bool(self._items or self._staged) and elapsed > _HAND_OVER_SECONDS)
+            or (self._staging.work > 0 and elapsed > _HAND_OVER_SECONDS)
         )
 
     async def _walk(self, segment: Segment) -> None:
@@ -110,12 +114,17 @@ class Listing:
             while not self._enough():
                 page = await (ahead or asyncio.create_task(self._page(segment.cursor, segment)))
                 ahead = None
-                before = len(self._items) + self._staged
                 # Reading ahead hides the source's latency, but is wasted where this page fills the chunk.
-                if page.next_cursor is not None and before + len(page.ids) < self._args.max_chunks * _CHUNK_OBJECTS:
+                if (
+                    page.next_cursor is not None
+                    and self._staging.work + len(page.ids) < self._args.max_chunks * CHUNK_OBJECTS
+                ):
                     ahead = asyncio.create_task(self._page(page.next_cursor, segment))
                 if not page.in_order and self._ordered:
                     self.result.out_of_order = True
+                    return
+                if page.rescan:
+                    self.result.rescan = page.rescan
                     return
                 await self._compare(segment, page)
                 if page.next_cursor is None:
@@ -134,20 +143,29 @@ class Listing:
                 await asyncio.gather(ahead, return_exceptions=True)
 
     async def _page(self, cursor: str, segment: Segment) -> Page:
-        provider, path = self._context.provider, self._context.path
-        if not cursor and provider.capabilities.ranges and (segment.after or segment.until):
-            cursor = provider.range_cursor(path, segment.after or None, segment.until or None)
         began = time.monotonic()
         try:
-            page = await provider.list_page(path, cursor or None, provider.capabilities.page_limit)
+            page = await self._list(cursor, segment)
         except Transient as error:
-            if error.reason != "cursor_refused" or not provider.capabilities.ranges:
+            if error.reason != "cursor_refused":
+                raise
+            if self._args.incremental:
+                return Page([], [], _no_row, None, complete=False, rescan=str(error))
+            if not self._context.provider.capabilities.ranges:
                 raise
             # A cursor that has grown too old (a pause of months): the last compared key says where to go on.
-            cursor = provider.range_cursor(path, segment.after or None, segment.until or None)
-            page = await provider.list_page(path, cursor, provider.capabilities.page_limit)
+            page = await self._list("", segment)
         self._page_seconds.append(time.monotonic() - began)
         return page
+
+    async def _list(self, cursor: str, segment: Segment) -> Page:
+        provider, path = self._context.provider, self._context.path
+        limit = provider.capabilities_for(path).page_limit
+        if self._args.incremental:
+            return await provider.list_changes(path, self._positions, cursor or None, limit)
+        if not cursor and provider.capabilities_for(path).ranges and (segment.after or segment.until):
+            cursor = provider.range_cursor(path, segment.after or None, segment.until or None)
+        return await provider.list_page(path, cursor or None, limit)
 
     async def _compare(self, segment: Segment, page: Page) -> None:
         context, counts = self._context, self.result.counts
@@ -167,23 +185,34 @@ class Listing:
         else:
             same = False
             stored = {**await self._engine.objects.stored_among(context.id, page.ids)}
+            ordinal = self._args.seq * _PAGES_PER_LISTING + self._pages
             if page.ids:
-                await self._engine.runs.mark_seen(self._args.run_id, page.ids)
+                await self._engine.runs.mark_seen(self._args.run_id, page.ids, ordinal)
+            await self._note_removed(page, ordinal)
         counts.seen += len(page.ids)
         if same:
             counts.unchanged += len(page.ids)
         else:
             changed = self._sort_out(page, stored)
             if self._ordered:
-                self._absent += [i for i in stored if stored[i] is not _PRESENT]
+                self._staging.absent([i for i in stored if stored[i] is not _PRESENT], "source_gone")
             await self._take(changed)
         if page.ids:
             segment.after = page.ids[-1]
         segment.cursor = page.next_cursor or ""
         self._pages += 1
-        if self._pages % _MARK_EVERY == 0 and page.ids:
-            self._marks.append(page.ids[-1])
-        await self._flush(everything=False)
+        if self._ordered and self._pages % _MARK_EVERY == 0 and page.ids:
+            self._staging.mark(page.ids[-1])
+        self._staging.place(page.positions)
+        self.result.proven += [[low, high or ""] for low, high in page.proven]
+        await self._staging.flush(everything=False)
+
+    async def _note_removed(self, page: Page, ordinal: int) -> None:
+        """Explicit deletion events of what this sync owns; the rest is somebody else's."""
+        if page.removed:
+            owned = await self._engine.objects.stored_among(self._context.id, list(page.removed))
+            for source_id in owned:
+                self._staging.absent([source_id], page.removed[source_id], ordinal)
 
     @property
     def _must_look(self) -> bool:
@@ -207,7 +236,7 @@ class Listing:
             if old is not None and not (reason in _DRIFTS and self._drops):
                 stored[source_id] = _PRESENT  # what stays unmarked leaves like something absent, through the same gate
             elif old is not None and not self._ordered:
-                self._absent.append(source_id)
+                self._staging.absent([source_id], "filtered", _AFTER_ALL)
             same = old == page.fingerprints[index] and not self._refetch
             if same and (reason is None or index in page.skips):
                 self.result.counts.unchanged += 1
@@ -237,41 +266,19 @@ class Listing:
         for operation, old, row in work:
             if row.id in held:
                 self._skip("quarantined")
-            elif self._staged + len(self._items) >= self._args.room:
+            elif self._staging.work >= self._args.room:
                 self._skip("over_run_limit")
                 self.result.partial_reason = "max_objects_per_run"
             else:
-                self._items.append({"op": operation, "old": old, **row.to_document()})
-                self._item_bytes += _ROW_OVERHEAD + 2 * len(row.id)
+                self._staging.take(operation, old, row)
 
     def _skip(self, reason: str) -> None:
         reasons = self.result.counts.skipped_by_reason
         reasons[reason] = reasons.get(reason, 0) + 1
 
-    async def _flush(self, *, everything: bool) -> None:
-        """Stage full chunks, or with `everything` the rest too. Ids carry the attempt: none writes over another."""
-        while self._items and (everything or len(self._items) >= _CHUNK_OBJECTS or self._item_bytes >= _CHUNK_BYTES):
-            share = max(1, len(self._items) * _CHUNK_BYTES // max(self._item_bytes, _CHUNK_BYTES))
-            size = min(_CHUNK_OBJECTS, share, len(self._items))
-            items, self._items = self._items[:size], self._items[size:]
-            self._item_bytes -= self._item_bytes * size // (size + len(self._items))
-            chunk_id = f"{self._prefix}:{len(self.result.chunks)}"
-            self._staged += size
-            self.result.chunks.append(ChunkRef(chunk_id, size))
-            await self._stage(chunk_id, "work", items)
-        while self._absent and (everything or len(self._absent) >= _ABSENT_PER_CHUNK):
-            ids, self._absent = self._absent[:_ABSENT_PER_CHUNK], self._absent[_ABSENT_PER_CHUNK:]
-            chunk_id = f"{self._prefix}:a{len(self.result.absent_chunks)}"
-            self.result.absent += len(ids)
-            self.result.absent_chunks.append(chunk_id)
-            await self._stage(chunk_id, "absent", ids)
-        if everything and self._marks:
-            await self._stage(f"{self._prefix}:m", "marks", self._marks)
 
-    async def _stage(self, chunk_id: str, kind: str, items: Sequence[Any]) -> None:
-        await self._engine.runs.stage(
-            chunk_id, run_id=self._args.run_id, sync_config_id=self._context.id, kind=kind, items=items
-        )
+def _no_row(index: int) -> SourceObject:
+    raise IndexError(index)  # the page that asks for a full walk has no rows
 
 
 class _Present:
@@ -295,11 +302,17 @@ class PageActivities:
             return ListResult(segments=args.segments, retry_after=wait, counts=Counts(throttle_waits=1))
         stop = Stop()
         listing = Listing(
-            self._engine, context, args, stop, attempt=activity.info().attempt, ordered=is_ordered(context)
+            self._engine,
+            context,
+            args,
+            stop,
+            attempt=activity.info().attempt,
+            ordered=is_ordered(context) and not args.incremental,
         )
         return await run_until_handed_back(listing.run(), stop)
 
 
 def is_ordered(context: SyncContext) -> bool:
     """Whether this source's listing may be merged in key order."""
-    return context.provider.capabilities.ordered and not context.sync.get("source_unordered", False)
+    ordered = context.provider.capabilities_for(context.path).ordered
+    return ordered and not context.sync.get("source_unordered", False)

@@ -38,6 +38,7 @@ class _Removal:
         self._args = args
         self._stop = stop
         self._fence = fence_of(args.run_no, attempt)
+        self._staged = 0
 
     async def run(self) -> ReconcileResult:
         """Decide by the gate, then remove in steps; a hand-back goes on where it stopped."""
@@ -51,13 +52,18 @@ class _Removal:
     async def _decide(self) -> ReconcileResult | dict[str, Any]:
         """What the gate says: a result where nothing is to be removed, else the removal as it was put on record."""
         sync, settings = self._context.sync, self._engine.settings
-        chunks = self._args.absent_chunks if self._args.ordered else await self._stage_unseen()
+        chunks = list(self._args.absent_chunks)
+        if self._args.incremental:
+            chunks += [chunk for low, high in self._args.proven for chunk in await self._stage_unseen(low, high)]
+        elif not self._args.ordered:
+            chunks += await self._stage_unseen("", "")
         owned = await self._engine.objects.owned_count(self._context.id)
         if not self._context.reconcile("on_delete"):
             return ReconcileResult(owned=owned)
         absent = sum([len(ids) async for ids in self._absent(chunks)])
         if absent == 0:
-            await self._withdraw(sync)
+            if not self._args.incremental:
+                await self._withdraw(sync)
             return ReconcileResult(owned=owned)
         gated = over_gate(absent, owned, objects=settings.delete_gate_objects, percent=settings.delete_gate_percent)
         if gated and not self._approves(sync, absent, owned):
@@ -69,13 +75,13 @@ class _Removal:
     async def _remove(self, chunks: list[str], owned: int) -> ReconcileResult:
         sync = self._context.sync
         removed = size = 0
-        async for ids in self._absent(chunks):
+        async for ids, reason in self._absent_with_reason(chunks):
             for start in range(0, len(ids), _STEP):
                 if self._stop.requested:
                     return ReconcileResult(removed=removed, owned=owned, handed_back=True)
                 keys = [object_id(sync["bucket_id"], sync["connection_id"], i) for i in ids[start : start + _STEP]]
                 n, freed = await self._engine.objects.remove(
-                    self._context.id, keys, fence=self._fence, run_id=self._args.run_id, reason="source_gone"
+                    self._context.id, keys, fence=self._fence, run_id=self._args.run_id, reason=reason
                 )
                 removed, size = removed + n, size + freed
         await self._engine.runs.end_removal(self._args.run_id, removed=removed, size=size)
@@ -83,26 +89,38 @@ class _Removal:
         return ReconcileResult(removed=removed, owned=owned)
 
     async def _absent(self, chunk_ids: list[str]) -> AsyncIterator[list[str]]:
+        async for ids, _ in self._absent_with_reason(chunk_ids):
+            yield ids
+
+    async def _absent_with_reason(self, chunk_ids: list[str]) -> AsyncIterator[tuple[list[str], str]]:
         for chunk_id in chunk_ids:
             chunk = await self._engine.runs.chunk(chunk_id)
-            if chunk is not None:
-                yield chunk["items"]
+            if chunk is None:
+                continue
+            ids, ordinal = chunk["items"], chunk.get("ordinal", 0)
+            if ordinal:
+                # A feed said removed, and later in the same run it showed the object again.
+                later = await self._engine.runs.seen_after(self._args.run_id, ids, ordinal)
+                ids = [source_id for source_id in ids if source_id not in later]
+            if ids:
+                yield ids, chunk.get("reason") or "source_gone"
 
-    async def _stage_unseen(self) -> list[str]:
-        """Unordered pass: what is owned but was not stamped as seen."""
+    async def _stage_unseen(self, low: str, high: str) -> list[str]:
+        """What is owned within `[low, high)` but was not stamped as seen; an empty `high` is unbounded."""
         found: list[str] = []
         chunks: list[str] = []
-        async for ids in self._engine.objects.all_ids(self._context.id, step=_STEP):
+        async for ids in self._engine.objects.all_ids(self._context.id, low=low, high=high, step=_STEP):
             found += await self._engine.runs.not_seen(self._args.run_id, ids)
             if len(found) >= _ABSENT_PER_CHUNK:
-                chunks.append(await self._stage(len(chunks), found))
+                chunks.append(await self._stage(found))
                 found = []
         if found:
-            chunks.append(await self._stage(len(chunks), found))
+            chunks.append(await self._stage(found))
         return chunks
 
-    async def _stage(self, number: int, ids: list[str]) -> str:
-        chunk_id = f"{self._args.run_id}:r{self._fence}:{number}"
+    async def _stage(self, ids: list[str]) -> str:
+        self._staged += 1
+        chunk_id = f"{self._args.run_id}:r{self._fence}:{self._staged}"
         await self._engine.runs.stage(
             chunk_id, run_id=self._args.run_id, sync_config_id=self._context.id, kind="absent", items=ids
         )

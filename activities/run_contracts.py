@@ -62,6 +62,7 @@ class RunPlan:
     object_cap: int = 100_000
     ordered: bool = True
     make_batches: bool = True
+    incremental: bool = False
 
 
 @dataclass
@@ -73,6 +74,8 @@ class BeginArgs:
     trigger: str = "scheduled"
     triggered_by: str = ""
     full_sync: bool = False
+    full_pass: bool = False
+    """Walk everything even where there is a change feed, without fetching anew what is unchanged."""
     pending_full_sync: bool = False
 
 
@@ -88,6 +91,7 @@ class ListArgs:
     """How many more objects this run may take."""
     max_chunks: int = 1
     full_sync: bool = False
+    incremental: bool = False
 
 
 @dataclass
@@ -102,6 +106,10 @@ class ListResult:
     counts: Counts = field(default_factory=Counts)
     absent: int = 0
     absent_chunks: list[str] = field(default_factory=list)
+    position_chunks: list[str] = field(default_factory=list)
+    proven: list[list[str]] = field(default_factory=list)
+    """Id ranges [low, high] that were enumerated wholly; an empty high is unbounded."""
+    rescan: str = ""
     at_end: bool = False
     complete: bool = False
     partial_reason: str = ""
@@ -158,6 +166,8 @@ class ReconcileArgs:
     ordered: bool = True
     approved: str = ""
     absent_chunks: list[str] = field(default_factory=list)
+    incremental: bool = False
+    proven: list[list[str]] = field(default_factory=list)
 
 
 @dataclass
@@ -205,6 +215,8 @@ class FinishArgs:
     batches: int = 0
     connection_fault: bool = False
     unordered: bool = False
+    incremental: bool = False
+    position_chunks: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from temporalio import activity
 from activities.contracts import RequeueArgs
 from activities.engine import ConnectionWaits, Engine, SyncContext, SyncGone
 from activities.hand_back import Stop, run_until_handed_back
-from activities.ledger import RunLedger
+from activities.ledger import RunLedger, signature
 from activities.pages import Listing, is_ordered
 from activities.run_contracts import (
     BeginArgs,
@@ -73,7 +73,7 @@ class RunActivities:
         # The job is on record before anything can go wrong at the source.
         await self._open_job(sync, args)
         context = await self._engine.open_sync(args.sync_config_id)
-        plan = self._plan(context)
+        plan = self._plan(context, args)
         stop = Stop()
         first = ListArgs(
             sync_config_id=args.sync_config_id,
@@ -82,23 +82,28 @@ class RunActivities:
             room=plan.object_cap,
             max_chunks=1,
             full_sync=args.full_sync,
+            incremental=plan.incremental,
         )
-        listing = Listing(self._engine, context, first, stop, attempt=activity.info().attempt, ordered=plan.ordered)
+        ordered = plan.ordered and not plan.incremental
+        listing = Listing(self._engine, context, first, stop, attempt=activity.info().attempt, ordered=ordered)
         result = await run_until_handed_back(listing.run(), stop)
         begun = BeginResult(plan=plan, run_no=run_no, listing=result)
-        idle = result.complete and not result.chunks and not result.absent and plan.ordered
-        if idle and not (context.sync.get("delete_proposal") or context.sync.get("delete_rejected")):
+        idle = result.complete and not (result.chunks or result.absent or result.proven)
+        waiting = context.sync.get("delete_proposal") or context.sync.get("delete_rejected")
+        if idle and (plan.incremental or (plan.ordered and not waiting)):
             finish = FinishArgs(
                 sync_config_id=args.sync_config_id,
                 run_id=args.run_id,
                 run_no=run_no,
                 counts=result.counts,
                 complete=True,
+                incremental=plan.incremental,
+                position_chunks=result.position_chunks,
             )
             begun.finished = await self._ledger.close(context.sync, finish, page_seconds=listing.page_seconds)
         return begun
 
-    def _plan(self, context: SyncContext) -> RunPlan:
+    def _plan(self, context: SyncContext, args: BeginArgs) -> RunPlan:
         sync = context.sync
         return RunPlan(
             polling_interval_seconds=int(sync.get("polling_interval_seconds") or 300),
@@ -107,13 +112,25 @@ class RunActivities:
             object_cap=int(sync.get("max_objects_per_run") or 100_000),
             ordered=is_ordered(context),
             make_batches=not sync.get("skip_batch_submission"),
+            incremental=self._is_incremental(context, args),
         )
+
+    def _is_incremental(self, context: SyncContext, args: BeginArgs) -> bool:
+        """Whether the change feed is enough: no full pass is asked for, the last is recent and of this config."""
+        sync = context.sync
+        if args.full_sync or args.full_pass or not context.provider.capabilities_for(context.path).change_feed:
+            return False
+        walked = sync.get("full_pass_at")
+        if walked is None or sync.get("full_pass_signature") != signature(sync):
+            return False
+        age: float = (datetime.now(UTC) - walked).total_seconds()
+        return age < self._engine.settings.full_pass_seconds
 
     def _segments(self, context: SyncContext, plan: RunPlan) -> list[Segment]:
         """One range, or several where the last pass found the source slow and remembered where to split."""
         marks: list[str] = context.sync.get("list_marks") or []
         slow = (context.sync.get("list_page_seconds") or 0.0) >= _SLOW_PAGE_SECONDS
-        if not (plan.ordered and context.provider.capabilities.ranges and slow and marks):
+        if plan.incremental or not (plan.ordered and context.provider.capabilities.ranges and slow and marks):
             return [Segment()]
         parts = min(self._engine.settings.list_segments, len(marks) + 1)
         cuts = [marks[len(marks) * n // parts] for n in range(1, parts)]

@@ -34,7 +34,7 @@ class Written:
 class GroupWriter:
     """Writes groups of one chunk under one fence."""
 
-    def __init__(self, engine: Engine, context: SyncContext, *, run_id: str, fence: int) -> None:
+    def __init__(self, engine: Engine, context: SyncContext, *, run_id: str, chunk_id: str, fence: int) -> None:
         self._engine = engine
         self._context = context
         self._run_id = run_id
@@ -53,6 +53,7 @@ class GroupWriter:
             "connection_id": self._connection_id,
             "provider_type": context.connection["provider_type"],
             "run_id": run_id,
+            "chunk_id": chunk_id,
             "fence": fence,
             "batch_id": None,
         }

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     delete_gate_percent: Annotated[
         float, Field(ge=0, le=100, description="share of the owned objects it may remove without approval")
     ] = 10.0
+    full_pass_seconds: Annotated[
+        int, Field(ge=60, description="longest time a sync with a change feed goes without a full pass")
+    ] = 86_400
     max_object_bytes: Annotated[int, Field(ge=1, description="largest source object; larger ones are dead letters")] = (
         5 * 1024**4
     )

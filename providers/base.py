@@ -203,7 +203,7 @@ class Provider(ABC):
         """
 
     async def list_changes(self, path: str, positions: Positions, cursor: str | None, limit: int) -> Page:
-        """One page of what changed since `positions`; only with `capabilities.change_feed`. Same errors as `list_page`."""
+        """One page of what changed since `positions`; only with `capabilities.change_feed`. Errors of `list_page`."""
         raise NotImplementedError((path, positions, cursor, limit))  # pragma: no cover - only change feeds are asked
 
     @abstractmethod

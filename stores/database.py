@@ -61,6 +61,7 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
         IndexModel("blobs.sha256"),
         IndexModel("expire_at", expireAfterSeconds=0, sparse=True),
     ],
+    "positions": [IndexModel("sync_config_id")],
     "dead_letters": [
         IndexModel([("sync_config_id", 1), ("source_object_id", 1)], unique=True),
         IndexModel([("sync_config_id", 1), ("max_retries_reached", 1), ("error_type", 1)]),

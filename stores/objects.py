@@ -76,23 +76,21 @@ class ObjectStore:
         """How many objects the sync owns: one walk of the index."""
         return await self._objects.count_documents({"sync_config_id": sync_config_id})
 
-    async def all_ids(self, sync_config_id: str, *, step: int) -> AsyncIterator[list[str]]:
-        """All owned ids in ascending order, `step` at a time."""
-        after: str | None = None
+    async def all_ids(self, sync_config_id: str, *, low: str, high: str, step: int) -> AsyncIterator[list[str]]:
+        """Owned ids within `[low, high)` in ascending order, `step` at a time; an empty `high` is unbounded."""
+        bounds: dict[str, str] = {"$gte": low, **({"$lt": high} if high else {})}
         while True:
-            query: dict[str, Any] = {"sync_config_id": sync_config_id}
-            if after is not None:
-                query["source_object_id"] = {"$gt": after}
+            query: dict[str, Any] = {"sync_config_id": sync_config_id, "source_object_id": bounds}
             rows = await self._objects.find(query, _COVERED, sort=[("source_object_id", 1)], limit=step).to_list()
             if not rows:
                 return
-            after = rows[-1]["source_object_id"]
+            bounds = {**{k: v for k, v in bounds.items() if k == "$lt"}, "$gt": rows[-1]["source_object_id"]}
             yield [row["source_object_id"] for row in rows]
 
     async def committed(self, object_ids: Sequence[str]) -> dict[str, Document]:
         """What stands under these ids now (tombstones included), with the fields needed to tell what is done."""
         fields = {
-            "fingerprint": 1, "run_id": 1, "outcome": 1, "sync_config_id": 1, "fence": 1, "tombstone": 1,
+            "fingerprint": 1, "run_id": 1, "chunk_id": 1, "outcome": 1, "sync_config_id": 1, "fence": 1, "tombstone": 1,
             "fields": 1, "size_bytes": 1, "size_before": 1, "status": 1, "accepted": 1, "fetched": 1, "added": 1,
         }  # fmt: skip
         return {doc["_id"]: doc async for doc in self._objects.find({"_id": {"$in": list(object_ids)}}, fields)}

@@ -26,7 +26,16 @@ class RunStore:
 
     # --- chunks
 
-    async def stage(self, chunk_id: str, *, run_id: str, sync_config_id: str, kind: str, items: Sequence[Any]) -> None:
+    async def stage(
+        self,
+        chunk_id: str,
+        *,
+        run_id: str,
+        sync_config_id: str,
+        kind: str,
+        items: Sequence[Any],
+        more: Mapping[str, Any] | None = None,
+    ) -> None:
         """Keep `items` under an id that no other attempt uses; a repeated call writes the same again."""
         await self._chunks.replace_one(
             {"_id": chunk_id},
@@ -36,6 +45,7 @@ class RunStore:
                 "kind": kind,
                 "size": len(items),
                 "items": list(items),
+                **(more or {}),
                 "expire_at": datetime.now(UTC) + _CHUNK_LIFE,
             },
             upsert=True,
@@ -132,10 +142,17 @@ class RunStore:
 
     # --- seen set of unordered passes
 
-    async def mark_seen(self, run_id: str, ids: Sequence[str]) -> None:
-        """Stamp ids as seen in this run. Stamping twice is harmless."""
+    async def mark_seen(self, run_id: str, ids: Sequence[str], ordinal: int = 0) -> None:
+        """Stamp ids as seen in this run, at this place of it. Stamping twice is harmless."""
         expire_at = datetime.now(UTC) + _SEEN_LIFE
-        await self._seen.insert_many([{"run_id": run_id, "id": i, "expire_at": expire_at} for i in ids], ordered=False)
+        await self._seen.insert_many(
+            [{"run_id": run_id, "id": i, "n": ordinal, "expire_at": expire_at} for i in ids], ordered=False
+        )
+
+    async def seen_after(self, run_id: str, ids: Sequence[str], ordinal: int) -> set[str]:
+        """Those of `ids` that this run has seen later than `ordinal`."""
+        query = {"run_id": run_id, "id": {"$in": list(ids)}, "n": {"$gt": ordinal}}
+        return {doc["id"] async for doc in self._seen.find(query, {"id": 1})}
 
     async def not_seen(self, run_id: str, ids: Sequence[str]) -> list[str]:
         """Those of `ids` that this run has not stamped."""

@@ -61,6 +61,7 @@ class Pump:
             trigger=run.trigger,
             triggered_by=run.by,
             full_sync=run.full_sync,
+            full_pass=state.full_pass_next or bool(state.approved),
             pending_full_sync=state.pending_full_sync,
         )
         while not run.begun and not self._owner.halting():
@@ -75,8 +76,8 @@ class Pump:
             self._busy["list"] = task
             await self._until_idle_or_halted()
             await task
-            if not run.begun and run.wait_until > workflow.time():
-                await self._until_moved(run)
+            # A begun run waits in `pump`, one that could not begin waits here before it tries again.
+            await self._until_moved(run)
 
     async def _await_begin(self, run: Run) -> None:
         try:
@@ -103,7 +104,7 @@ class Pump:
         """Run the window until the run is through, has failed, or must hand back."""
         owner = self._owner
         while owner.state.run is run:
-            if not (owner.halting() or run.error or run.out_of_order or owner.draining()):
+            if not (owner.halting() or run.error or run.unusable or owner.draining()):
                 self._start(run)
             if not self._busy and (self._over(run) or run.wait_until <= workflow.time()):
                 return
@@ -113,7 +114,7 @@ class Pump:
 
     def _over(self, run: Run) -> bool:
         owner = self._owner
-        if owner.halting() or run.error or run.out_of_order or owner.draining():
+        if owner.halting() or run.error or run.unusable or owner.draining():
             return True
         return run.at_end and not run.chunks
 
@@ -139,6 +140,7 @@ class Pump:
             room=max(0, run.plan.object_cap - run.taken),
             max_chunks=1 if run.seq < 2 else _CHUNKS_PER_LISTING,
             full_sync=run.full_sync,
+            incremental=run.plan.incremental,
         )
         self._handles["list"] = workflow.start_activity(
             "list_pages",
@@ -164,6 +166,9 @@ class Pump:
         run.complete = result.complete
         run.partial_reason = run.partial_reason or result.partial_reason
         run.out_of_order = run.out_of_order or result.out_of_order
+        run.rescan = run.rescan or result.rescan
+        run.proven += result.proven
+        run.position_chunks += result.position_chunks
         run.chunks += result.chunks
         run.taken += sum(chunk.size for chunk in result.chunks)
         run.absent += result.absent

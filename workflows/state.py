@@ -41,6 +41,9 @@ class Run:
     complete: bool = False
     partial_reason: str = ""
     out_of_order: bool = False
+    rescan: str = ""
+    proven: list[list[str]] = field(default_factory=list)
+    position_chunks: list[str] = field(default_factory=list)
     chunks: list[ChunkRef] = field(default_factory=list)
     absent_chunks: list[str] = field(default_factory=list)
     absent: int = 0
@@ -58,6 +61,13 @@ class Run:
     connection_fault: bool = False
     started_at: float = 0.0
 
+    @property
+    def unusable(self) -> str:
+        """Why what was listed cannot be relied on and a full walk has to follow; empty when it can."""
+        if self.out_of_order:
+            return "the source does not list in key order; the next pass compares without relying on it"
+        return f"a full pass follows: {self.rescan}" if self.rescan else ""
+
 
 @dataclass
 class State:
@@ -74,6 +84,7 @@ class State:
     unlock: bool = False
     pending_full_sync: bool = False
     pending_by: str = ""
+    full_pass_next: bool = False
     requested: Request | None = None
     run: Run | None = None
     next_poll_at: float = 0.0

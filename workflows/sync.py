@@ -145,8 +145,8 @@ class SyncWorkflow(SyncHandlers):
             await self._finish(run, status="interrupted", error="released by unlock")
         elif state.run is None or self._interrupted(run):
             await self._park(run)
-        elif run.error or run.out_of_order:
-            await self._finish(run, status="failed" if run.error else "interrupted", error=run.error or _UNORDERED)
+        elif run.error or run.unusable:
+            await self._finish(run, status="failed" if run.error else "interrupted", error=run.error or run.unusable)
         else:
             await self._conclude(run)
         state.unlock = False
@@ -183,7 +183,7 @@ class SyncWorkflow(SyncHandlers):
     def _interrupted(self, run: Run) -> bool:
         if self.halting():
             return True
-        return not run.error and not run.out_of_order and not (run.at_end and not run.chunks)
+        return not run.error and not run.unusable and not (run.at_end and not run.chunks)
 
     async def _park(self, run: Run) -> None:
         """Handed back: keep the place; the main loop decides whether to wait, to end or to continue as new."""
@@ -194,7 +194,8 @@ class SyncWorkflow(SyncHandlers):
     async def _conclude(self, run: Run) -> None:
         """Everything is ingested: reconcile, make batches, finish; an interruption goes on at the step it hit."""
         state = self.state
-        if run.complete and not run.reconciled and (run.absent or not run.plan.ordered or state.proposal_id):
+        walked = not run.plan.incremental and (not run.plan.ordered or state.proposal_id != "")
+        if run.complete and not run.reconciled and (run.absent or run.proven or walked):
             run.phase = "reconciling"
             self.publish()
             result = await self._recallable(
@@ -207,6 +208,8 @@ class SyncWorkflow(SyncHandlers):
                         ordered=run.plan.ordered,
                         approved=state.approved,
                         absent_chunks=run.absent_chunks,
+                        incremental=run.plan.incremental,
+                        proven=run.proven,
                     ),
                     result_type=ReconcileResult,
                     summary=f"run {run.number}: {run.absent} absent",
@@ -216,7 +219,8 @@ class SyncWorkflow(SyncHandlers):
             if result is None or result.handed_back:
                 return await self._park(run)
             run.removed, run.proposed, run.proposal_id = result.removed, result.proposed, result.proposal_id
-            state.proposal_id, state.proposed = result.proposal_id, result.proposed
+            if result.proposal_id or not run.plan.incremental:
+                state.proposal_id, state.proposed = result.proposal_id, result.proposed
             state.approved = ""
         run.reconciled = True
         if run.plan.make_batches and not run.batched and run.counts.stored + run.counts.updated:
@@ -267,6 +271,8 @@ class SyncWorkflow(SyncHandlers):
                 batches=run.batches,
                 connection_fault=run.connection_fault,
                 unordered=run.out_of_order,
+                incremental=run.plan.incremental,
+                position_chunks=run.position_chunks,
             ),
             result_type=FinishResult,
             summary=f"run {run.number}: {status}",
@@ -289,7 +295,8 @@ class SyncWorkflow(SyncHandlers):
             pause = max(pause, _FAILURE_PAUSE_SECONDS)
         if result.suspended:
             state.suspended = f"{result.consecutive_failures} runs failed in a row, the last: {result.error[:300]}"
-        state.next_poll_at = 0.0 if run.out_of_order else now + pause
+        state.next_poll_at = 0.0 if run.unusable else now + pause
+        state.full_pass_next = bool(run.rescan) or (state.full_pass_next and run.plan.incremental)
         state.completed = not result.continuous and result.status == "completed"
 
     def blocked(self, run: Run, begun: BeginResult) -> None:
@@ -337,6 +344,3 @@ class SyncWorkflow(SyncHandlers):
     def state_query(self) -> dict[str, Any]:
         """The whole state, for people and tests."""
         return {"name": self.state.name, **asdict(self.state)}
-
-
-_UNORDERED = "the source does not list in key order; the next pass compares without relying on it"
