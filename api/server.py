@@ -50,6 +50,8 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 )
 
 _NAME = re.compile(r"\{(\w+)\}")
+# Task ids hold a slash, and some clients send it as it is.
+_PATTERNS = {"task_id": ".+"}
 
 
 def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
@@ -61,7 +63,7 @@ def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
     for operation in OPERATIONS:
         # aiohttp matches the address before decoding `%2F`, so a name may hold a slash; its default
         # pattern would refuse braces in a name.
-        path = _NAME.sub(r"{\1:[^/]+}", operation.path)
+        path = _NAME.sub(lambda found: f"{{{found[1]}:{_PATTERNS.get(found[1], '[^/]+')}}}", operation.path)
         app.router.add_route(operation.method, path, endpoint(operation, services))
         if operation.streams:
             app.router.add_route("HEAD", path, endpoint(operation, services))

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import mixpeek
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
 from models.scope import Role
 from models.settings import Settings
-from tests.api_rig import Key, Rig, RunningRig
+from tests.api_rig import Key, Rig, RunningRig, call
 
 SCHEMA = {"properties": {"content": {"type": "text", "default": None, "required": False}}}
 
@@ -274,8 +275,23 @@ async def test_batches_and_their_tasks(rig: Rig) -> None:
     status, reply, _ = await rig.ask("GET", "/v1/tasks/batch%2Fbtch_3", key)
     assert status == 200 and reply["task_type"] == "api_buckets_batches_process"
     assert reply["status"] == "FAILED" and reply["error"] == "it broke" == reply["additional_data"]["error"]
+    assert (await rig.ask("GET", "/v1/tasks/batch/btch_3", key))[1] == reply
     assert (await rig.ask("GET", "/v1/tasks/batch%2Fbtch_0", key))[0] == 404
     assert (await rig.ask("GET", "/v1/tasks/batch%2Fbtch_3", await rig.key()))[0] == 404
+
+
+async def test_the_hand_written_client_works_too(rig: Rig) -> None:
+    key = await rig.key()
+    client = mixpeek.Mixpeek(key.key, namespace=key.namespace_id, base_url=f"{rig.url}/v1")
+    made = await call(client.buckets.create, name="docs", bucket_schema=SCHEMA)
+    for number in range(3):
+        await put(rig, key, made["bucket_id"], number)
+    assert [one["bucket_name"] for one in (await call(client.buckets.list))["results"]] == ["docs"]
+    assert (await call(client.buckets.get, "docs"))["object_count"] == 3
+    first = await call(client.buckets.list_objects, "docs", page_size=2)
+    assert len(first["results"]) == 2
+    second = await call(client.buckets.list_objects, "docs", page_size=2, cursor=first["pagination"]["next_cursor"])
+    assert len(second["results"]) == 1 and second["pagination"]["next_cursor"] is None
 
 
 async def test_what_is_not_served_says_so_in_the_one_error_shape(rig: Rig) -> None:
