@@ -26,6 +26,7 @@ _DENIED = {
     "ExpiredTokenException": "the session token has expired: give new credentials",
     "TokenRefreshRequired": "the session token has expired: give new credentials",
     "InvalidToken": "the session token is not valid: give new credentials",
+    "XAdminUserNotFound": "the store does not know this access key: give a current access_key_id",  # versitygw
     "InvalidClientTokenId": "the store does not know this access key: give a current access_key_id",
     "RequestTimeTooSkewed": "the clock of this host is more than 15 minutes off: set it right",
     "RequestExpired": "the clock of this host is off: set it right",
