@@ -12,8 +12,8 @@ All conditions must hold. What the contract leaves open is decided like this:
 - Metadata filters look at `metadata.NAME` or `tags.NAME` if so written, else at user metadata (any case),
   provider properties (any case) and tags (exact), in this order. Texts are compared without regard to case. If
   both sides are numbers, dates or truth values, or texts of such, they are compared as these. `contains` on a
-  list asks for an element. A missing field (or null) passes `not_equals`, `not_contains` and `exists: false`
-  and fails everything else.
+  list asks for an element; other comparisons of a list are false. A missing field (or null) passes
+  `not_equals`, `not_contains` and `exists: false` and fails everything else.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _same_kind(left: Any, right: Any) -> bool:
 
 
 def _compare(found: Any, expected: Any, order: Callable[[Any, Any], bool]) -> bool:
-    if expected is None:
+    if expected is None or isinstance(found, list | dict):
         return False
     left, right = _typed(found), _typed(expected)
     if not _same_kind(left, right):
