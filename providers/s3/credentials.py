@@ -21,7 +21,11 @@ __all__ = ["AssumedRole", "KeySource", "StaticKeys", "open_keys"]
 # on the way; while a renewal fails they still work.
 _RENEW_BEFORE_SECONDS = 300
 _SESSION_SECONDS = 3600
-_PARTITION = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b"}
+_UNREACHABLE = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.CredentialRetrievalError,
+    botocore.exceptions.MetadataRetrievalError,
+)
 _KEY_ID = re.compile(r"[\x21-\x7e]{1,256}").fullmatch
 _TOKEN = re.compile(r"[\x21-\x7e]{1,8192}").fullmatch
 
@@ -59,7 +63,7 @@ class AssumedRole(KeySource):
         self._role_arn = role_arn
         self._external_id = external_id
         # "auto" and the like are no STS regions; the bucket's partition decides, never the global endpoint.
-        self._region = region if re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d", region) else "us-east-1"
+        self._region = region if re.fullmatch(r"[a-z]{2,4}(-[a-z]+)+-\d+", region) else "us-east-1"
         self._provider = provider
         self._endpoint_url = endpoint_url
         self._current: Keys | None = None
@@ -91,20 +95,13 @@ class AssumedRole(KeySource):
         self._expires = given["Expiration"].timestamp()
 
     def _assume(self) -> Mapping[str, Any]:
-        def tell(error: Exception, code: str | None = None) -> dict[str, Any]:
-            del error
-            return {"provider": self._provider, "path": self._role_arn, "code": code}
-
+        """AssumeRole; runs in a thread."""
         try:
             client = boto3.session.Session().client(
                 "sts",
                 region_name=self._region,
                 endpoint_url=self._endpoint_url,
-                config=botocore.config.Config(
-                    connect_timeout=10,
-                    read_timeout=20,
-                    retries={"total_max_attempts": 1},
-                ),
+                config=botocore.config.Config(connect_timeout=10, read_timeout=20, retries={"total_max_attempts": 1}),
             )
             try:
                 return client.assume_role(
@@ -115,28 +112,35 @@ class AssumedRole(KeySource):
                 )
             finally:
                 client.close()
-        except botocore.exceptions.NoCredentialsError as error:
-            raise Misconfigured(
-                "this worker has no AWS identity to assume the role with: give it one (AWS default chain)",
-                **tell(error),
-            ) from None
         except botocore.exceptions.ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            if "Throttl" in code or status == 429:
-                raise Throttled("STS asked to slow down", **tell(error, code)) from None
-            if status >= 500:
-                raise Transient("STS failed to answer", **tell(error, code)) from None
-            if code == "AccessDenied":
-                raise Denied(
-                    "the role cannot be assumed: its trust policy must name this worker's identity and the external_id",
-                    **tell(error, code),
-                ) from None
-            if code == "RegionDisabledException":
-                raise Misconfigured("STS is not active in this region", **tell(error, code)) from None
-            raise Denied("STS refuses to let the role be assumed", **tell(error, code)) from None
-        except botocore.exceptions.BotoCoreError as error:
-            raise Transient(f"STS cannot be reached ({type(error).__name__})", **tell(error)) from None
+            raise _refusal(error, provider=self._provider, path=self._role_arn) from None
+        except _UNREACHABLE as error:
+            raise Transient(
+                f"STS cannot be reached ({type(error).__name__})", provider=self._provider, path=self._role_arn
+            ) from None
+        except (botocore.exceptions.BotoCoreError, ValueError) as error:
+            raise Misconfigured(
+                "this worker has no AWS identity to assume the role with: give it one by the AWS default chain"
+                f" ({type(error).__name__})",
+                provider=self._provider,
+                path=self._role_arn,
+            ) from None
+
+
+def _refusal(error: botocore.exceptions.ClientError, *, provider: str, path: str) -> ProviderError:
+    """What an error answer of STS means."""
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    if "Throttl" in code or status == 429:
+        return Throttled("STS asked to slow down", provider=provider, path=path, code=code, status=status)
+    if status >= 500:
+        return Transient("STS failed to answer", provider=provider, path=path, code=code, status=status)
+    if code == "RegionDisabledException":
+        return Misconfigured("STS is not active in this region", provider=provider, path=path, code=code, status=status)
+    if code == "AccessDenied":
+        why = "the role cannot be assumed: its trust policy must name this worker's identity and the external_id"
+        return Denied(why, provider=provider, path=path, code=code, status=status)
+    return Denied("STS refuses to let the role be assumed", provider=provider, path=path, code=code, status=status)
 
 
 def open_keys(
