@@ -22,6 +22,7 @@ __all__ = ["AssumedRole", "KeySource", "StaticKeys", "open_keys"]
 _RENEW_BEFORE_SECONDS = 300
 _SESSION_SECONDS = 3600
 _UNREACHABLE = (
+    botocore.exceptions.ConnectionError,
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.CredentialRetrievalError,
     botocore.exceptions.MetadataRetrievalError,
