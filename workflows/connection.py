@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from activities.contracts import ConnectionInput
@@ -16,8 +16,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
 
 __all__ = ["ConnectionWorkflow"]
-
-_DEFAULT_INTERVAL_SECONDS = 900
 
 
 @dataclass
@@ -27,6 +25,7 @@ class ConnectionArgs(ConnectionInput):
     checks: int = 0
     status: str = ""
     last_error: str = ""
+    interval_seconds: int = 900
 
 
 @workflow.defn(name="ConnectionWorkflow")
@@ -43,12 +42,13 @@ class ConnectionWorkflow:
         """Until the connection is archived."""
         del args
         queue = workflow.info().task_queue.removesuffix("-workflows") + "-control"
-        interval = _DEFAULT_INTERVAL_SECONDS
         while True:
             # The connection was tested when it was made; the first check comes an interval later.
             with contextlib.suppress(TimeoutError):
                 await workflow.wait_condition(
-                    lambda: self._asked, timeout=timedelta(seconds=interval), timeout_summary="next check"
+                    lambda: self._asked,
+                    timeout=timedelta(seconds=self._state.interval_seconds),
+                    timeout_summary="next check",
                 )
             self._asked = False
             try:
@@ -60,20 +60,24 @@ class ConnectionWorkflow:
                     **policies.health(queue),
                 )
             except ActivityError as error:
+                if isinstance(error.cause, CancelledError):
+                    raise
                 # Not the connection's fault (that is a result): the database or a bug. Shown, and tried again.
                 self._state.last_error = f"check could not be made: {str(error.cause)[:200]}"
                 workflow.set_current_details(self._state.last_error)
-                continue
-            if result.gone:
-                return "archived"
-            interval = result.interval_seconds
-            self._state.checks += 1
-            self._state.status, self._state.last_error = result.status, result.error
-            workflow.set_current_details(
-                f"**{result.status}** after {self._state.checks} checks\n\n{result.error[:500]}"
-            )
-            if workflow.info().is_continue_as_new_suggested():
+            else:
+                if result.gone:
+                    return "archived"
+                self._book(result)
+            if workflow.info().is_continue_as_new_suggested() and not self._asked:
                 workflow.continue_as_new(self._state)
+
+    def _book(self, result: HealthResult) -> None:
+        state = self._state
+        state.checks += 1
+        state.interval_seconds = result.interval_seconds
+        state.status, state.last_error = result.status, result.error
+        workflow.set_current_details(f"**{state.status}** after {state.checks} checks\n\n{state.last_error[:500]}")
 
     @workflow.signal
     async def check(self, args: Any = None) -> None:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
+from workflows import policies
+
 __all__ = ["Failure", "classify"]
 
 _CONNECTION = frozenset({"Denied", "Misconfigured", "Transient"})
 _STOPS_RUN = frozenset({"Denied", "Misconfigured", "ConnectionWaits", "SyncGone", "ChunkLost"})
-_AGAIN_SECONDS = 30.0
+_AGAIN_SECONDS = policies.AGAIN.total_seconds()
 
 
 @dataclass
@@ -31,7 +33,7 @@ def classify(error: ActivityError, *, listing: bool) -> Failure:
         return Failure(again=0.0)
     if isinstance(cause, ActivityTimeout):
         # The worker was lost three times over this; the work itself is not at fault until proven.
-        return Failure(again=1.0)
+        return Failure(again=1.0, alarm="the worker was lost three times over the same work: see its log and memory")
     if isinstance(cause, ApplicationError):
         kind = cause.type or "Bug"
         message = f"{kind}: {cause.message}"

@@ -88,6 +88,13 @@ class SyncHandlers(SyncCommands):
         """Give exhausted dead letters three new tries in a run that comes at once."""
         return await self.do_requeue(args or RequeueArgs())
 
+    def _anything(self, args: Any = None) -> None:
+        """Accepts: what is malformed is refused by the SDK's decoding and by the guard, which only asks validators."""
+
+    for _update in (pause, resume, trigger, unlock, reload, stop, delete, approve_deletes, reject_deletes, requeue):
+        _update.validator(_anything)
+    del _update
+
     @workflow.signal(name="pause")
     async def pause_signal(self, args: Any = None) -> None:
         """As the update."""

@@ -12,7 +12,7 @@ from typing import TypedDict
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
-__all__ = ["Policy", "bookkeeping", "closing", "health", "ingestion", "listing", "patient", "webhook"]
+__all__ = ["AGAIN", "Policy", "bookkeeping", "closing", "health", "ingestion", "listing", "patient", "webhook"]
 
 
 class Policy(TypedDict, total=False):
@@ -25,6 +25,8 @@ class Policy(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
 
 
+# What failed for a reason that is not the work's own is tried again after this long.
+AGAIN = timedelta(seconds=30)
 # Three attempts, two and eight seconds apart: long enough for a restarted worker or a failing-over database.
 _THREE = RetryPolicy(initial_interval=timedelta(seconds=2), backoff_coefficient=4.0, maximum_attempts=3)
 # Bookkeeping must not be given up: nothing else would close the job or show the state. Slow at the end.

@@ -1,12 +1,13 @@
 """The sliding window of a run: listing goes on while a few chunks are being ingested.
 
 Nothing here sleeps or polls: every activity's end, every command and every waiting time that is over
-wakes `pump`, which then starts what there is room for.
+wakes `work`, which then starts what there is room for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +25,12 @@ with workflow.unsafe.imports_passed_through():
         ListResult,
     )
     from workflows import details, policies
-    from workflows.failures import Failure, classify
+    from workflows.failures import classify
     from workflows.state import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from workflows.sync import SyncWorkflow
 
 __all__ = ["Pump"]
@@ -36,6 +39,8 @@ __all__ = ["Pump"]
 _SLOWEST = 4
 # A listing hands over one chunk at first, so that ingestion starts at once, then several, which costs fewer events.
 _CHUNKS_PER_LISTING = 4
+# Name of the one listing that may be in flight; every other name is a chunk's id.
+_LIST = "list"
 
 
 class Pump:
@@ -43,17 +48,50 @@ class Pump:
 
     def __init__(self, owner: SyncWorkflow) -> None:
         self._owner = owner
-        self._busy: dict[str, asyncio.Task[None]] = {}
         self._handles: dict[str, workflow.ActivityHandle[Any]] = {}
-        self._moved = False
-        self._recalled = False
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._recalled: set[str] = set()
 
-    @property
-    def _ingest_queue(self) -> str:
-        return workflow.info().task_queue.removesuffix("-workflows") + "-ingest"
+    async def work(self, run: Run) -> None:
+        """Begin the run if it has not begun, then keep the window full until it is through, failed or must hand back.
 
-    async def begin(self, run: Run) -> None:
-        """The first activity of a run: freezes its settings and lists the first slice; an idle pass ends here."""
+        Returns with nothing in flight.
+        """
+        owner = self._owner
+        while owner.state.run is run:
+            if not self._over(run):
+                self._start(run)
+            if not self._tasks and (self._over(run) or run.wait_until <= workflow.time()):
+                return
+            await self._until_moved(run)
+            self._collect()
+
+    def _over(self, run: Run) -> bool:
+        owner = self._owner
+        if owner.halting() or run.error or run.unusable or owner.draining():
+            return True
+        return run.at_end and not run.chunks
+
+    # --- starting
+
+    def _start(self, run: Run) -> None:
+        if run.wait_until > workflow.time():
+            return
+        if not run.begun:
+            if not self._tasks:
+                self._start_begin(run)
+            return
+        window = max(1, run.plan.window >> run.slow)
+        waiting = [chunk for chunk in run.chunks if chunk.id not in self._tasks]
+        if not run.at_end and _LIST not in self._tasks and len(waiting) < run.plan.window:
+            self._start_listing(run)
+        running = len(self._tasks) - (_LIST in self._tasks)
+        for chunk in waiting[: max(0, window - running)]:
+            self._start_chunk(run, chunk)
+        run.phase = "downloading" if run.chunks else "discovering"
+
+    def _start_begin(self, run: Run) -> None:
+        """The first activity of a run: freezes its settings and lists the first slice; an idle pass ends in it."""
         state = self._owner.state
         args = BeginArgs(
             sync_config_id=self._owner.ids.sync_config_id,
@@ -64,71 +102,14 @@ class Pump:
             full_pass=state.full_pass_next or bool(state.approved),
             pending_full_sync=state.pending_full_sync,
         )
-        while not run.begun and not self._owner.halting():
-            self._handles["list"] = workflow.start_activity(
-                "begin_run",
-                args,
-                result_type=BeginResult,
-                summary="begin run, list",
-                **policies.listing(self._owner.control_queue),
-            )
-            task = asyncio.create_task(self._await_begin(run))
-            self._busy["list"] = task
-            await self._until_idle_or_halted()
-            await task
-            # A begun run waits in `pump`, one that could not begin waits here before it tries again.
-            await self._until_moved(run)
-
-    async def _await_begin(self, run: Run) -> None:
-        try:
-            begun: BeginResult = await self._handles["list"]
-        except ActivityError as error:
-            self._apply(run, classify(error, listing=True))
-            if run.error:
-                run.begun = True
-                run.at_end = True
-            return
-        finally:
-            self._free("list")
-        if begun.gone or begun.blocked:
-            self._owner.blocked(run, begun)
-            run.begun = True
-            return
-        self._owner.state.blocked = ""
-        run.begun, run.plan, run.number = True, begun.plan, begun.run_no
-        self._listed(run, begun.listing)
-        if begun.finished is not None:
-            self._owner.finished(run, begun.finished)
-
-    async def pump(self, run: Run) -> None:
-        """Run the window until the run is through, has failed, or must hand back."""
-        owner = self._owner
-        while owner.state.run is run:
-            if not (owner.halting() or run.error or run.unusable or owner.draining()):
-                self._start(run)
-            if not self._busy and (self._over(run) or run.wait_until <= workflow.time()):
-                return
-            await self._until_moved(run)
-            for task in [t for t in self._busy.values() if t.done()]:
-                task.result()
-
-    def _over(self, run: Run) -> bool:
-        owner = self._owner
-        if owner.halting() or run.error or run.unusable or owner.draining():
-            return True
-        return run.at_end and not run.chunks
-
-    def _start(self, run: Run) -> None:
-        if run.wait_until > workflow.time():
-            return
-        window = max(1, run.plan.window >> run.slow)
-        waiting = [chunk for chunk in run.chunks if chunk.id not in self._busy]
-        if not run.at_end and "list" not in self._busy and len(waiting) < run.plan.window:
-            self._start_listing(run)
-        running = len(self._busy) - ("list" in self._busy)
-        for chunk in waiting[: max(0, window - running)]:
-            self._start_chunk(run, chunk)
-        run.phase = "downloading" if run.chunks else "discovering"
+        handle = workflow.start_activity(
+            "begin_run",
+            args,
+            result_type=BeginResult,
+            summary="begin run, list",
+            **policies.listing(self._owner.control_queue),
+        )
+        self._follow(_LIST, handle, self._begun(run, handle, args))
 
     def _start_listing(self, run: Run) -> None:
         run.seq += 1
@@ -142,24 +123,65 @@ class Pump:
             full_sync=run.full_sync,
             incremental=run.plan.incremental,
         )
-        self._handles["list"] = workflow.start_activity(
+        handle = workflow.start_activity(
             "list_pages",
             args,
             result_type=ListResult,
             summary=f"run {run.number}: list on after {run.counts.seen}",
             **policies.listing(self._owner.control_queue),
         )
-        self._busy["list"] = asyncio.create_task(self._await_listing(run))
+        self._follow(_LIST, handle, self._page_listed(run, handle))
 
-    async def _await_listing(self, run: Run) -> None:
+    def _start_chunk(self, run: Run, chunk: ChunkRef) -> None:
+        args = IngestArgs(
+            sync_config_id=self._owner.ids.sync_config_id,
+            run_id=run.id,
+            run_no=run.number,
+            chunk_id=chunk.id,
+            resumed=chunk.tried,
+            slow=run.slow,
+        )
+        handle = workflow.start_activity(
+            "ingest_chunk",
+            args,
+            result_type=IngestResult,
+            summary=details.chunk_summary(chunk.size, run.number),
+            **policies.ingestion(self._owner.ingest_queue),
+        )
+        chunk.tried = True
+        self._follow(chunk.id, handle, self._chunk_ended(run, chunk, handle))
+
+    def _follow(self, name: str, handle: workflow.ActivityHandle[Any], ending: Coroutine[Any, Any, None]) -> None:
+        self._handles[name] = handle
+        self._tasks[name] = asyncio.create_task(ending)
+
+    # --- results
+
+    async def _begun(self, run: Run, handle: workflow.ActivityHandle[BeginResult], args: BeginArgs) -> None:
+        owner = self._owner
         try:
-            result: ListResult = await self._handles["list"]
+            begun = await handle
         except ActivityError as error:
-            self._apply(run, classify(error, listing=True))
+            owner.failed(run, classify(error, listing=True))
+            run.begun = run.at_end = bool(run.error)
+            return
+        if begun.gone or begun.blocked:
+            owner.blocked(run, begun)
+            return
+        owner.state.blocked = ""
+        run.begun, run.plan, run.number = True, begun.plan, begun.run_no
+        self._listed(run, begun.listing)
+        if begun.finished is not None:
+            owner.finished(run, begun.finished)
+        await owner.correct(args)
+
+    async def _page_listed(self, run: Run, handle: workflow.ActivityHandle[ListResult]) -> None:
+        try:
+            result = await handle
+        except ActivityError as error:
+            self._owner.failed(run, classify(error, listing=True))
         else:
             self._listed(run, result)
-        finally:
-            self._free("list")
 
     def _listed(self, run: Run, result: ListResult) -> None:
         run.segments, run.at_end = result.segments, result.at_end
@@ -177,97 +199,61 @@ class Pump:
         if result.retry_after:
             self._throttled(run, result.retry_after)
 
-    def _start_chunk(self, run: Run, chunk: ChunkRef) -> None:
-        args = IngestArgs(
-            sync_config_id=self._owner.ids.sync_config_id,
-            run_id=run.id,
-            run_no=run.number,
-            chunk_id=chunk.id,
-            resumed=chunk.tried,
-            slow=run.slow,
-        )
-        self._handles[chunk.id] = workflow.start_activity(
-            "ingest_chunk",
-            args,
-            result_type=IngestResult,
-            summary=details.chunk_summary(chunk.size, run.number),
-            **policies.ingestion(self._ingest_queue),
-        )
-        chunk.tried = True
-        self._busy[chunk.id] = asyncio.create_task(self._await_chunk(run, chunk))
-
-    async def _await_chunk(self, run: Run, chunk: ChunkRef) -> None:
+    async def _chunk_ended(self, run: Run, chunk: ChunkRef, handle: workflow.ActivityHandle[IngestResult]) -> None:
         try:
-            result: IngestResult = await self._handles[chunk.id]
+            result = await handle
         except ActivityError as error:
-            self._apply(run, classify(error, listing=False))
-        else:
-            run.counts.add(result.counts)
-            if result.done:
-                run.chunks.remove(chunk)
-                run.slow = max(0, run.slow - 1)
-            elif result.retry_after:
-                self._throttled(run, result.retry_after, slower=bool(result.counts.throttle_waits))
-        finally:
-            self._free(chunk.id)
+            self._owner.failed(run, classify(error, listing=False))
+            return
+        run.counts.add(result.counts)
+        if result.done:
+            run.chunks.remove(chunk)
+            run.slow = max(0, run.slow - 1)
+        elif result.retry_after:
+            self._throttled(run, result.retry_after, slower=bool(result.counts.throttle_waits))
 
     def _throttled(self, run: Run, seconds: float, *, slower: bool = True) -> None:
         run.wait_until = max(run.wait_until, workflow.time() + seconds)
         if slower:
             run.slow = min(_SLOWEST, run.slow + 1)
 
-    def _apply(self, run: Run, failure: Failure) -> None:
-        owner = self._owner
-        if failure.error:
-            run.error = run.error or failure.error
-            run.connection_fault = run.connection_fault or failure.connection_fault
-        elif failure.again:
-            run.wait_until = max(run.wait_until, workflow.time() + failure.again)
-        if failure.alarm and not owner.halting():
-            owner.state.attention = failure.alarm[:500]
-
-    def _free(self, name: str) -> None:
-        self._busy.pop(name, None)
-        self._handles.pop(name, None)
-        self._moved = True
-        self._owner.publish()
-
     # --- waiting
+
+    def _collect(self) -> None:
+        """Forget what has ended; a bug in handling a result fails the workflow task here, so that a deploy mends it."""
+        for name in [name for name, task in self._tasks.items() if task.done()]:
+            del self._handles[name]
+            self._recalled.discard(name)
+            self._tasks.pop(name).result()
+        self._owner.publish()
 
     async def _until_moved(self, run: Run) -> None:
         """Until an activity ended, a command asks to hand back, or a waiting time is over."""
         timeout = None
         if run.wait_until > workflow.time() and not self._over(run):
             timeout = timedelta(seconds=run.wait_until - workflow.time())
-        elif not self._busy:
-            return
-        self._recall_if_halting(run)
-        self._moved = False
-        try:
+        self._recall(run)
+        with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._moved or (bool(self._owner.halting() or run.error) and not self._recalled),
+                lambda: self._moved(run),
                 timeout=timeout,
                 timeout_summary="source throttles, or trying again later" if timeout else None,
             )
-        except TimeoutError:
-            self._owner.publish()
-        self._recall_if_halting(run)
+        self._recall(run)
 
-    async def _until_idle_or_halted(self) -> None:
-        while self._busy:
-            self._moved = False
-            await workflow.wait_condition(
-                lambda: self._moved or not self._busy or (self._owner.halting() != "" and not self._recalled)
-            )
-            if self._owner.halting():
-                self._recall()
+    def _moved(self, run: Run) -> bool:
+        if not self._tasks:
+            return self._over(run)
+        return any(task.done() for task in self._tasks.values()) or bool(self._to_recall(run))
 
-    def _recall_if_halting(self, run: Run) -> None:
-        if (self._owner.halting() or run.error) and not self._recalled:
-            self._recall()
+    def _to_recall(self, run: Run) -> list[str]:
+        """What is in flight, should hand back and was not asked to yet; in order of starting, as replay needs it."""
+        if not (self._owner.halting() or run.error):
+            return []
+        return [name for name in self._handles if name not in self._recalled and not self._tasks[name].done()]
 
-    def _recall(self) -> None:
+    def _recall(self, run: Run) -> None:
         """Ask what runs to hand back; it answers with what it has done."""
-        self._recalled = True
-        for handle in self._handles.values():
-            handle.cancel()
+        for name in self._to_recall(run):
+            self._recalled.add(name)
+            self._handles[name].cancel()

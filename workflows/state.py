@@ -83,11 +83,12 @@ class State:
     deleted: bool = False
     unlock: bool = False
     pending_full_sync: bool = False
-    pending_by: str = ""
     full_pass_next: bool = False
     requested: Request | None = None
     run: Run | None = None
     next_poll_at: float = 0.0
+    soon: bool = False
+    """Another run is to follow the one in progress at once."""
     polling_interval_seconds: int = 300
     continuous: bool = True
     completed: bool = False

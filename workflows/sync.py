@@ -7,34 +7,29 @@ into one small dataclass that is carried over continue-as-new.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, CancelledError
 
 with workflow.unsafe.imports_passed_through():
     from activities.run_contracts import (
-        BatchesArgs,
-        BatchesResult,
         BeginResult,
         FinishArgs,
         FinishResult,
         LoadedState,
         ProjectArgs,
-        ReconcileArgs,
-        ReconcileResult,
     )
     from workflows import details, policies
+    from workflows.conclusion import Conclusion
     from workflows.handlers import SyncHandlers
     from workflows.pump import Pump
     from workflows.state import Request, Run, State, SyncArgs
 
 __all__ = ["SyncWorkflow"]
-
-T = TypeVar("T")
 
 # Well under the server's 4,096 that the project allows itself per execution, and its own 51,200.
 _HISTORY_EVENTS = 3_000
@@ -46,31 +41,59 @@ _FAILURE_PAUSE_SECONDS = 30.0
 class SyncWorkflow(SyncHandlers):
     """See the module docstring; commands are in `SyncHandlers`, the sliding window in `Pump`."""
 
+    history_limit = _HISTORY_EVENTS
+
     @workflow.init
     def __init__(self, args: SyncArgs) -> None:
+        super().__init__()
         self.ids = replace(args, state=None)
         self.state = args.state or State()
         self._published = ""
+        self._canceled = False
 
     @workflow.run
     async def run(self, args: SyncArgs) -> str:
-        """Poll until stopped, deleted or (initial_only) done; returns the last state's name."""
+        """Poll until stopped, canceled, deleted or (initial_only) done; returns the last state's name."""
         del args
+        # Its life is a task of its own, out of reach of a cancellation, which so is one more way to stop it:
+        # what runs is handed back, and the run is closed.
+        life = asyncio.create_task(self._live())
+        try:
+            await workflow.wait_condition(life.done)
+        except asyncio.CancelledError:
+            self._canceled = self.state.stopped = True
+            await workflow.wait_condition(life.done)
+        last = life.result()
+        if self._canceled:
+            raise asyncio.CancelledError
+        return last
+
+    async def _live(self) -> str:
         await self._load()
+        # Commands that came with the start go first: the trigger that starts a workflow is its run's trigger.
+        await workflow.wait_condition(lambda: True)
         while True:
-            self.publish()
-            await self._wait()
-            if self.state.stopped or self.state.deleted:
+            await self._poll()
+            await self._end()
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            if self._over():
                 break
-            await self._run()
-            if self.state.completed and not self._work_waits():
-                break
-            if self._history_is_long():
-                await self._continue_as_new()
-        await self._end()
-        await workflow.wait_condition(workflow.all_handlers_finished)
+            # Asked for while it was ending. An execution that was canceled cannot go on, the next one can.
+            if self._canceled:
+                self._continue_as_new()
         self.publish()
         return self.state.name
+
+    async def _poll(self) -> None:
+        """Wait, run, wait, until there is nothing more to do."""
+        while not self._over():
+            if self._history_is_long() and await self._handlers_end():
+                self._continue_as_new()
+            if self._due():
+                await self._run()
+            else:
+                self.publish()
+                await self._sleep(self.state.next_poll_at)
 
     # --- waiting
 
@@ -79,12 +102,12 @@ class SyncWorkflow(SyncHandlers):
         state = self.state
         if state.loaded:
             return
-        loaded = await workflow.execute_activity(
+        loaded = await self.insist(
             "load_state",
             self.ids.sync_config_id,
             result_type=LoadedState,
             summary="load state",
-            **policies.bookkeeping(self.control_queue),
+            policy=policies.bookkeeping(self.control_queue),
         )
         state.paused, state.pause_reason = loaded.paused, loaded.pause_reason
         state.pending_full_sync = loaded.pending_full_sync
@@ -95,9 +118,13 @@ class SyncWorkflow(SyncHandlers):
         state.continuous = loaded.continuous
         state.loaded = True
 
+    def _over(self) -> bool:
+        state = self.state
+        return state.stopped or state.deleted or (state.completed and not self._work_waits())
+
     def _work_waits(self) -> bool:
         state = self.state
-        return bool(state.requested or state.pending_full_sync or (state.run is not None))
+        return bool(state.requested or state.pending_full_sync or state.run)
 
     def _due(self) -> bool:
         state = self.state
@@ -105,12 +132,8 @@ class SyncWorkflow(SyncHandlers):
             return True
         if state.paused or state.suspended:
             return False
-        return self._work_waits() or workflow.time() >= state.next_poll_at
-
-    async def _wait(self) -> None:
-        while not self._due():
-            self.publish()
-            await self._sleep(self.state.next_poll_at)
+        # A request does not mend a connection: it waits for the next poll too.
+        return (self._work_waits() and not state.blocked) or workflow.time() >= state.next_poll_at
 
     async def _sleep(self, planned: float) -> None:
         """Until the planned poll, or anything that changes whether work is due; parked syncs have no timer."""
@@ -118,7 +141,8 @@ class SyncWorkflow(SyncHandlers):
 
         def changed() -> bool:
             state = self.state
-            return self._due() or state.next_poll_at != planned or bool(state.paused or state.suspended) != parked
+            replanned = state.next_poll_at != planned or bool(state.paused or state.suspended) != parked
+            return self._due() or replanned or self._history_is_long()
 
         timeout = None if parked else timedelta(seconds=max(0.001, planned - workflow.time()))
         with contextlib.suppress(TimeoutError):
@@ -136,20 +160,18 @@ class SyncWorkflow(SyncHandlers):
             run.parked = False
             await self.project(ProjectArgs(job_id=run.id, job_status="running", job_trigger="resume"))
         self.publish()
-        pump = Pump(self)
-        if not run.begun and not state.unlock:
-            await pump.begin(run)
-        if run.begun and not state.unlock:
-            await pump.pump(run)
+        await self.shown()
+        await Pump(self).work(run)
+        if state.run is not run:
+            return  # ended with its beginning, or not begun: the connection waits
         if state.unlock:
-            await self._finish(run, status="interrupted", error="released by unlock")
-        elif state.run is None or self._interrupted(run):
+            await self.finish(run, status="interrupted", error="released by unlock")
+        elif self.halting():
             await self._park(run)
         elif run.error or run.unusable:
-            await self._finish(run, status="failed" if run.error else "interrupted", error=run.error or run.unusable)
-        else:
-            await self._conclude(run)
-        state.unlock = False
+            await self.finish(run, status="failed" if run.error else "interrupted", error=run.error or run.unusable)
+        elif run.at_end and not run.chunks:
+            await Conclusion(self).work(run)
 
     def _new_run(self) -> Run:
         state = self.state
@@ -180,81 +202,17 @@ class SyncWorkflow(SyncHandlers):
         """Whether nothing new should start, because this execution's history is long enough."""
         return self._history_is_long()
 
-    def _interrupted(self, run: Run) -> bool:
-        if self.halting():
-            return True
-        return not run.error and not run.unusable and not (run.at_end and not run.chunks)
-
     async def _park(self, run: Run) -> None:
-        """Handed back: keep the place; the main loop decides whether to wait, to end or to continue as new."""
-        if self.state.run is not None and self.halting() == "paused" and not run.parked:
+        """Handed back: keep the place; the main loop decides whether to wait or to end."""
+        if self.halting() == "paused" and not run.parked:
             run.parked = True
-            await self.project(ProjectArgs(job_id=run.id, job_status="interrupted"))
+            # The status too: beginning a run may have written its own over that of the pause.
+            await self.project(ProjectArgs(job_id=run.id, job_status="interrupted", status="SUSPENDED"))
 
-    async def _conclude(self, run: Run) -> None:
-        """Everything is ingested: reconcile, make batches, finish; an interruption goes on at the step it hit."""
-        state = self.state
-        walked = not run.plan.incremental and (not run.plan.ordered or state.proposal_id != "")
-        if run.complete and not run.reconciled and (run.absent or run.proven or walked):
-            run.phase = "reconciling"
-            self.publish()
-            result = await self._recallable(
-                workflow.start_activity(
-                    "reconcile",
-                    ReconcileArgs(
-                        sync_config_id=self.ids.sync_config_id,
-                        run_id=run.id,
-                        run_no=run.number,
-                        ordered=run.plan.ordered,
-                        approved=state.approved,
-                        absent_chunks=run.absent_chunks,
-                        incremental=run.plan.incremental,
-                        proven=run.proven,
-                    ),
-                    result_type=ReconcileResult,
-                    summary=f"run {run.number}: {run.absent} absent",
-                    **policies.patient(self.control_queue),
-                )
-            )
-            if result is None or result.handed_back:
-                return await self._park(run)
-            run.removed, run.proposed, run.proposal_id = result.removed, result.proposed, result.proposal_id
-            if result.proposal_id or not run.plan.incremental:
-                state.proposal_id, state.proposed = result.proposal_id, result.proposed
-            state.approved = ""
-        run.reconciled = True
-        if run.plan.make_batches and not run.batched and run.counts.stored + run.counts.updated:
-            run.phase = "batching"
-            batches = await self._recallable(
-                workflow.start_activity(
-                    "make_batches",
-                    BatchesArgs(sync_config_id=self.ids.sync_config_id, run_id=run.id),
-                    result_type=BatchesResult,
-                    summary=f"run {run.number}: batches",
-                    **policies.patient(self.control_queue),
-                )
-            )
-            if batches is None:
-                return await self._park(run)
-            run.batches = batches.batches
-        run.batched = True
-        return await self._finish(run, status="completed", error="")
-
-    async def _recallable(self, handle: workflow.ActivityHandle[T]) -> T | None:
-        """Await an activity, but ask it to hand back when the run has to stop; None when it never got anywhere."""
-        await workflow.wait_condition(lambda: handle.done() or bool(self.halting()))
-        if not handle.done():
-            handle.cancel()
-        try:
-            return await handle
-        except ActivityError as error:
-            if isinstance(error.cause, CancelledError) and self.halting():
-                return None
-            raise
-
-    async def _finish(self, run: Run, *, status: str, error: str) -> None:
+    async def finish(self, run: Run, *, status: str, error: str) -> None:
+        """Close the run in the books, and take over what they say."""
         run.phase = "finishing"
-        result = await workflow.execute_activity(
+        result = await self.insist(
             "finish_run",
             FinishArgs(
                 sync_config_id=self.ids.sync_config_id,
@@ -276,14 +234,14 @@ class SyncWorkflow(SyncHandlers):
             ),
             result_type=FinishResult,
             summary=f"run {run.number}: {status}",
-            **policies.closing(self.control_queue),
+            policy=policies.closing(self.control_queue),
         )
         self.finished(run, result)
 
     def finished(self, run: Run, result: FinishResult) -> None:
         """Take over what the books say and decide when to poll next."""
         state, now = self.state, workflow.time()
-        state.run = None
+        state.run, state.unlock = None, False
         state.last_run_at, state.last_status, state.last_counts = now, result.status, result.counts
         state.last_error = result.error
         state.dead_letters = result.dead_letters
@@ -295,18 +253,21 @@ class SyncWorkflow(SyncHandlers):
             pause = max(pause, _FAILURE_PAUSE_SECONDS)
         if result.suspended:
             state.suspended = f"{result.consecutive_failures} runs failed in a row, the last: {result.error[:300]}"
-        state.next_poll_at = 0.0 if run.unusable else now + pause
+        state.next_poll_at = 0.0 if run.unusable or state.soon else now + pause
+        state.soon = False
+        if run.unusable and run.full_sync:
+            state.pending_full_sync = True
         state.full_pass_next = bool(run.rescan) or (state.full_pass_next and run.plan.incremental)
         state.completed = not result.continuous and result.status == "completed"
 
     def blocked(self, run: Run, begun: BeginResult) -> None:
         """No run was begun: the connection is not active, or the sync is gone. A requested run is kept."""
         state = self.state
-        state.run = None
+        state.run, state.unlock, state.soon = None, False, False
         if begun.gone:
             state.deleted = True
             return
-        state.blocked = begun.blocked
+        state.blocked = begun.blocked[:500] or "the connection is not active"
         state.next_poll_at = workflow.time() + state.polling_interval_seconds
         if run.trigger == "manual":
             state.requested = Request(run.id, run.by, run.full_sync)
@@ -315,20 +276,34 @@ class SyncWorkflow(SyncHandlers):
 
     def _history_is_long(self) -> bool:
         info = workflow.info()
-        return info.is_continue_as_new_suggested() or info.get_current_history_length() >= _HISTORY_EVENTS
+        return info.is_continue_as_new_suggested() or info.get_current_history_length() >= self.history_limit
 
-    async def _continue_as_new(self) -> None:
-        await workflow.wait_condition(workflow.all_handlers_finished)
+    async def _handlers_end(self) -> bool:
+        """Wait for running handlers; False when one of them waits for a run to end first."""
+
+        def urgent() -> bool:
+            return self.state.unlock or self.state.stopped or self.state.deleted
+
+        await workflow.wait_condition(lambda: workflow.all_handlers_finished() or urgent())
+        return not urgent()
+
+    def _continue_as_new(self) -> NoReturn:
         self.state.executions += 1
         workflow.continue_as_new(replace(self.ids, state=self.state))
 
     async def _end(self) -> None:
-        """Stopped or deleted: an interrupted run is closed, so that no job stays open for ever."""
+        """Stopped or deleted: what is open is closed, so that no job stays open for ever."""
         state = self.state
-        if state.run is not None and state.run.begun:
-            await self._finish(state.run, status="interrupted", error="the sync was stopped")
-        state.run = None
+        self.ending = True
+        if state.run is not None:
+            await self.finish(state.run, status="interrupted", error="the sync was stopped")
+        if (request := state.requested) is not None and self._over():
+            state.requested = None
+            await self.shown()
+            run = Run(id=request.job_id, by=request.by, trigger="manual")
+            await self.finish(run, status="interrupted", error="the sync was stopped before this run began")
         state.unlock = False
+        self.ending = False
 
     # --- showing
 
