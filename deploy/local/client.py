@@ -52,19 +52,26 @@ class Api:
 
     async def create_source(self, name: str, **config: Any) -> str:
         """A connection to the stack's S3 server (or another: `config` wins); its id."""
-        config = {
+        secret = {
+            "access_key_id": self._env["S3_ACCESS_KEY_ID"],
+            "secret_access_key": self._env["S3_SECRET_ACCESS_KEY"],
+        }
+        body = {"name": name, "provider_type": "s3", "provider_config": self._source_config(secret, config)}
+        return str((await self.call("POST", "/organizations/connections", body))["connection_id"])
+
+    async def move_source(self, connection_id: str, endpoint: str | None = None) -> None:
+        """Point a connection elsewhere (None: back to the stack's S3 server); its secret is kept."""
+        config = self._source_config({}, {"endpoint_url": endpoint} if endpoint else {})
+        await self.call("PATCH", f"/organizations/connections/{connection_id}", {"provider_config": config})
+
+    def _source_config(self, secret: Json, config: Json) -> Json:
+        return {
             "region": "us-east-1",
             "endpoint_url": self._env["S3_ENDPOINT_URL"],
             "use_ssl": False,
-            "credentials": {
-                "type": "access_key",
-                "access_key_id": self._env["S3_ACCESS_KEY_ID"],
-                "secret_access_key": self._env["S3_SECRET_ACCESS_KEY"],
-            },
+            "credentials": {"type": "access_key", **secret},
             **config,
         }
-        body = {"name": name, "provider_type": "s3", "provider_config": config}
-        return str((await self.call("POST", "/organizations/connections", body))["connection_id"])
 
     async def create_bucket(self, name: str, properties: Json) -> str:
         """A bucket with these schema properties; its id."""
@@ -76,6 +83,11 @@ class Api:
         body = {"connection_id": connection_id, "source_path": source_path, **fields}
         made = await self.call("POST", f"/buckets/{bucket_id}/syncs", body)
         return Sync(self, bucket_id, str(made["sync_config_id"]))
+
+    async def object_count(self, bucket_id: str) -> int:
+        """How many objects a bucket holds now."""
+        page = await self.call("GET", f"/buckets/{bucket_id}/objects", limit=1, include_total="true")
+        return int(page["pagination"]["total"])
 
     async def objects(self, bucket_id: str) -> AsyncIterator[Json]:
         """Every object of a bucket, with presigned URLs."""
@@ -147,13 +159,18 @@ class Sync:
         *,
         seconds: float = 300,
         poll: float = _POLL_SECONDS,
+        resumed: bool = False,
     ) -> Json:
-        """Wait until a job has ended; `each` sees every state on the way and may end the watch by returning True."""
+        """Wait until a job has ended; `each` sees every state on the way and may end the watch by returning True.
+
+        `resumed`: the job was interrupted and goes on, so that `interrupted` is no end.
+        """
+        ended = _ENDED - {"interrupted"} if resumed else _ENDED
         deadline = time.monotonic() + seconds
         while True:
             job = await self.job(job_id)
             enough = await each(job) if each else False
-            if enough or job["status"] in _ENDED:
+            if enough or job["status"] in ended:
                 return job
             if time.monotonic() > deadline:
                 raise ApiError(f"job {job_id} is {job['status']} ({job.get('phase')}) after {seconds:.0f} s")

@@ -22,16 +22,20 @@ from deploy.local import setup
 from deploy.local.client import Api, ApiError, Json, Sync
 from deploy.local.paths import CHECKOUT
 from deploy.local.recount import recount
-from deploy.local.screen import Screen, counts_of, done_in
+from deploy.local.screen import Screen, bytes_of, counts_of
+from deploy.local.slow_link import SlowLink
 from deploy.local.source import Source, default_files, folder_files
 from deploy.local.stack import Stack
 from deploy.local.tools import ToolError
 
 _CHANGES = 20
-_COPIES = 2000
+_COPIES = 1500
 _COPY_BYTES = 64 * 1024
 _PAUSED_SECONDS = 3
 _TRIES = 3
+_LATENCY = 0.02
+_SLOW_CONCURRENCY = 3
+_FAST_CONCURRENCY = 32
 
 _PROPERTIES: Json = {"content": {"type": "text"}, "folder": {"type": "string"}, "extension": {"type": "string"}}
 _MAPPING: Json = {
@@ -56,6 +60,7 @@ class Demo:
         self.stack = stack
         self.api = api
         self.source = source
+        self.connection_id = ""
         self.bucket_id = ""
         self.sync: Sync
         self.wrong: list[str] = []
@@ -70,12 +75,12 @@ class Demo:
         """Create connection, bucket and sync; watch the first run."""
         name = self.source.bucket
         self.screen.chapter("First sync")
-        connection_id = await self.api.create_source(name)
+        self.connection_id = await self.api.create_source(name)
         self.bucket_id = await self.api.create_bucket(name, _PROPERTIES)
         self.sync = await self.api.create_sync(
-            self.bucket_id, connection_id, name, polling_interval_seconds=300, schema_mapping=_MAPPING
+            self.bucket_id, self.connection_id, name, polling_interval_seconds=300, schema_mapping=_MAPPING
         )
-        self.screen.note(f"connection {connection_id}, bucket {self.bucket_id}, sync {self.sync.id}")
+        self.screen.note(f"connection {self.connection_id}, bucket {self.bucket_id}, sync {self.sync.id}")
         job = await self.watch(await self.sync.newest_job())
         self.counts(job, stored=len(self.source.truth), unchanged=0)
 
@@ -95,21 +100,38 @@ class Demo:
             unchanged=untouched,
         )
 
+    async def interruptions(self) -> None:
+        """Pause and kill, over a link slow enough to be in the middle of something."""
+        async with SlowLink(self.stack.ports.s3, _LATENCY) as link:
+            await self.api.move_source(self.connection_id, link.endpoint)
+            await self.sync.patch(sync_concurrency=_SLOW_CONCURRENCY)
+            try:
+                await self.pause_and_resume()
+                await self.kill_a_worker()
+            finally:
+                await self.api.move_source(self.connection_id)
+                await self.sync.patch(sync_concurrency=_FAST_CONCURRENCY)
+
     async def pause_and_resume(self) -> None:
         """Pause in the middle of a run, see that it stands still, resume, see it end."""
         self.screen.chapter("Pause in the middle of a run, and resume")
-        await self.sync.patch(sync_concurrency=1)
-        self.screen.note("one object at a time from here on (sync_concurrency=1): slow enough to interrupt")
+        self.screen.note(
+            f"from here on S3 is {_LATENCY * 1000:.0f} ms away: slow enough to be in the middle of something"
+        )
         job_id = await self.run_and_interrupt("paused", self.pause)
         if not job_id:
             return
-        at_pause = done_in(await self.settled(job_id))
+        at_pause = await self.settled()
+        self.screen.note(
+            f"{at_pause:,} of {len(self.source.truth):,} objects are there, the job reads {await self.status(job_id)}"
+        )
         await asyncio.sleep(_PAUSED_SECONDS)
-        later = done_in(await self.sync.job(job_id))
-        self.expect(f"paused at {at_pause:,}: {_PAUSED_SECONDS} s later still {later:,}", good=later == at_pause)
+        later = await self.stored()
+        self.expect(f"{_PAUSED_SECONDS} s later still {later:,}", good=later == at_pause < len(self.source.truth))
         await self.sync.resume()
         self.screen.note("resumed")
-        await self.watch(await self.sync.newest_job())
+        job = await self.watch(job_id, resumed=True)
+        self.expect(f"the same job reads {job['status']}, nothing failed", good=counts_of(job).get("failed") == 0)
 
     async def kill_a_worker(self) -> None:
         """Kill a worker with SIGKILL in the middle of a run, start it again, see the run end."""
@@ -138,18 +160,19 @@ class Demo:
         for attempt in range(1, _TRIES + 1):
             copies = await asyncio.to_thread(self.copies, f"{prefix}/{attempt}", _COPIES * attempt)
             self.screen.note(f"{copies:,} files added")
+            before = await self.stored()
             job_id = await self.sync.trigger()
 
-            async def under_way(job: Json, copies: int = copies) -> bool:
-                stored = counts_of(job).get("stored", 0)
-                if job["status"] == "running" and copies * 0.05 < stored < copies * 0.8:
-                    self.screen.note(f"{stored:,} of {copies:,} stored")
+            async def under_way(_job: Json, copies: int = copies, before: int = before) -> bool:
+                stored = await self.stored() - before
+                if copies * 0.05 < stored < copies * 0.8:
+                    self.screen.note(f"{stored:,} of them stored")
                     await interrupt()
                     return True
                 return False
 
-            job = await self.sync.watch(job_id, under_way, poll=0.05)
-            if job["status"] == "running":
+            await self.sync.watch(job_id, under_way, poll=0.02)
+            if await self.stored() - before < copies:
                 return job_id
             self.screen.note("that run ended before it could be interrupted; once more, with more files")
         self.expect(f"a run of {_COPIES * _TRIES} files could be interrupted", good=False)
@@ -170,22 +193,33 @@ class Demo:
         with self.files[key].open("rb") as file:
             return f"# copy {mark}\n".encode() + file.read(_COPY_BYTES)
 
-    async def watch(self, job_id: str) -> Json:
+    async def watch(self, job_id: str, *, resumed: bool = False) -> Json:
         """Show a run until it ends."""
         with self.screen.progress("queued", len(self.source.truth)) as line:
-            job = await self.sync.watch(job_id, line.show)
+
+            async def each(job: Json) -> None:
+                line.step(await self.stored(), size=bytes_of(job), phase=str(job.get("phase") or job["status"]))
+
+            job = await self.sync.watch(job_id, each, resumed=resumed)
         if job["status"] != "completed":
             raise ApiError(f"job {job_id} ended as {job['status']}: {job.get('error')}")
         return job
 
-    async def settled(self, job_id: str) -> Json:
-        """The job's state once two looks in a row agree."""
-        before, job = -1, await self.sync.job(job_id)
-        while done_in(job) != before:
-            before = done_in(job)
+    async def stored(self) -> int:
+        """How many objects are in the bucket."""
+        return await self.api.object_count(self.bucket_id)
+
+    async def settled(self) -> int:
+        """How many objects are in the bucket once two looks, a second apart, agree."""
+        before, now = -1, await self.stored()
+        while now != before:
             await asyncio.sleep(1)
-            job = await self.sync.job(job_id)
-        return job
+            before, now = now, await self.stored()
+        return now
+
+    async def status(self, job_id: str) -> str:
+        """What a job reads."""
+        return str((await self.sync.job(job_id))["status"])
 
     def counts(self, job: Json, **expected: int) -> None:
         """Compare the job's own counts with what was done at the source."""
@@ -252,8 +286,7 @@ async def perform(screen: Screen, stack: Stack, files: Mapping[str, Path]) -> li
         demo = Demo(screen, stack, api, source, files)
         await demo.first_sync()
         await demo.changes()
-        await demo.pause_and_resume()
-        await demo.kill_a_worker()
+        await demo.interruptions()
         await demo.recount()
         demo.addresses()
     source.close()

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from deploy.local.client import Json
 
-__all__ = ["RunProgress", "Screen", "counts_of", "done_in"]
+__all__ = ["RunProgress", "Screen", "bytes_of", "counts_of"]
 
 _PLAIN_SECONDS = 3
 
@@ -24,10 +24,9 @@ def counts_of(job: Json) -> dict[str, int]:
     return counts
 
 
-def done_in(job: Json) -> int:
-    """How many source objects the run is through with."""
-    counts = counts_of(job)
-    return sum(counts.get(name, 0) for name in ("stored", "updated", "unchanged", "skipped", "failed"))
+def bytes_of(job: Json) -> int | None:
+    """Bytes moved so far, if the job says it."""
+    return {**(job.get("progress") or {}), **counts_of(job)}.get("bytes")
 
 
 class _Rate(ProgressColumn):
@@ -102,7 +101,3 @@ class RunProgress:
         if not self._console.is_terminal and now - self._plain_at >= _PLAIN_SECONDS:
             self._plain_at = now
             self._console.print(f"  · {phase or self._title} {done:,} / {self._total:,} objects {shown}")
-
-    async def show(self, job: Json) -> None:
-        """Show a job's state."""
-        self.step(done_in(job), size=counts_of(job).get("bytes"), phase=str(job.get("phase") or job["status"]))
