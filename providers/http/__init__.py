@@ -1,7 +1,7 @@
 """A lean HTTP/1.1 client for providers: exact targets, exact headers, bounded memory, no redirects, no retries.
 
-Measured here with 20,000 GETs of 4 KiB at concurrency 32, CPU per object in this process: obstore
-110 µs, aiohttp 80 µs, this one 20 µs; per MiB of large objects obstore 600 µs, this one 300 µs.
+Measured here, CPU in this process: 20,000 signed GETs of 4 KiB at concurrency 32 cost 29 µs each,
+aiohttp 80, obstore 128; a MiB of 4 MiB objects 450 µs, obstore 640. The parser is llhttp (httptools).
 It also sends a request target byte for byte, which neither of them does.
 """
 
