@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import bson
 import jsonschema
 import mixpeek
 from aiohttp import web
+from pydantic import SecretStr
 from yarl import URL
 
 from api import services as api_services
@@ -154,6 +156,16 @@ class Rig:
 async def call(function: Callable[..., Any], *args: Any, **more: Any) -> Any:
     """Call the (blocking) public client beside the running server."""
     return await asyncio.to_thread(function, *args, **more)
+
+
+def environment(settings: Settings, temporal_address: str) -> dict[str, str]:
+    """Environment variables that give another process these settings."""
+    given = {
+        f"TIDEMARK_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings.model_dump().items()
+        if value is not None and value != type(settings).model_fields[name].default
+    }
+    return {**os.environ, "TEMPORAL_ADDRESS": temporal_address, **given}
 
 
 class RunningRig:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
 from typing import Any
 
 import aiohttp
-from pydantic import SecretStr
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError
 
 from deploy.local.paths import CHECKOUT
 from models.scope import Role, Scope
 from models.settings import Settings
-from tests.api_rig import Key, Rig, RunningRig
+from tests.api_rig import Key, Rig, RunningRig, environment
 
 SCHEMA: dict[str, Any] = {"properties": {}}
 CONFIG = {"credentials": {"type": "access_key", "access_key_id": "a", "secret_access_key": "b"}}
@@ -83,17 +81,13 @@ async def test_serve_starts_missing_workflows_and_stops_on_sigterm(
         await rig.services.syncs.delete(scope, deleted["_id"])
         paused = await rig.services.syncs.create(scope, "bkt_x", fields, user_id="usr_x")
         await rig.services.syncs.configure(scope, paused["_id"], {"is_active": False, "paused": True})
-    environment = {
-        **os.environ,
-        "TEMPORAL_ADDRESS": temporal_address,
-        **{
-            f"TIDEMARK_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            for name, value in settings.model_dump().items()
-            if value is not None and value != type(settings).model_fields[name].default
-        },
-    }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "starter.py", "serve", cwd=CHECKOUT, env=environment, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        "starter.py",
+        "serve",
+        cwd=CHECKOUT,
+        env=environment(settings, temporal_address),
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with aiohttp.ClientSession() as session, asyncio.timeout(30):

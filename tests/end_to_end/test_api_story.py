@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import mixpeek
@@ -12,31 +12,32 @@ import pytest
 import pytest_asyncio
 from temporalio.client import Client
 
-import worker
 from activities.health import check_connection
+from deploy.local.paths import CHECKOUT
 from models.scope import Role
 from models.settings import Settings
 from stores.database import connect
 from stores.vault import Vault
-from tests.api_rig import Key, Rig, RunningRig, call
+from tests.api_rig import Key, Rig, RunningRig, call, environment
 from tests.s3_server import S3Server
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def rig(settings: Settings, temporal_client: Client) -> AsyncIterator[Rig]:
+async def rig(settings: Settings, temporal_address: str, temporal_client: Client) -> AsyncIterator[Rig]:
     mongo, _ = connect(settings)
     vault = await Vault.open(mongo, settings)
-    async with AsyncExitStack() as stack:
-        wired = await worker.wire(settings, temporal_client)
-        for one in wired.workers:
-            await stack.enter_async_context(one)
-        yield await stack.enter_async_context(
-            RunningRig(settings, temporal_client, vault=vault, check=check_connection)
-        )
-    await wired.engine.close()
-    await wired.engine.database.client.close()
-    await vault.close()
-    await mongo.close()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "worker.py", "--processes", "1", cwd=CHECKOUT, env=environment(settings, temporal_address)
+    )
+    try:
+        async with RunningRig(settings, temporal_client, vault=vault, check=check_connection) as running:
+            yield running
+    finally:
+        process.terminate()
+        status = await asyncio.wait_for(process.wait(), 30)
+        await vault.close()
+        await mongo.close()
+    assert status == 0
 
 
 async def until(ask: Callable[[], Any], good: Callable[[Any], bool], *, seconds: float = 30) -> Any:
