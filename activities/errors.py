@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import structlog
-from pymongo.errors import PyMongoError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
@@ -19,6 +18,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities.engine import ConnectionWaits, SyncGone
 from providers.errors import ProviderError, Throttled
 from stores.blobs.base import BlobStoreError
+from stores.failures import UNAVAILABLE
 
 __all__ = ["ErrorInterceptor", "translate"]
 
@@ -39,7 +39,7 @@ def translate(error: BaseException) -> ApplicationError | None:
         return ApplicationError(error.reason[:1000], type=kind, non_retryable=True)
     if isinstance(error, SyncGone):
         return ApplicationError("the sync config no longer exists", type=kind, non_retryable=True)
-    if isinstance(error, PyMongoError):
+    if isinstance(error, UNAVAILABLE):
         return ApplicationError(f"MongoDB: {kind}", type="StoreUnavailable")
     if isinstance(error, BlobStoreError):
         return ApplicationError(f"blob store: {error}"[:1000], type="StoreUnavailable")
