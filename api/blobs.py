@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+import structlog
 from aiohttp import web
 
 from api.errors import ApiError, forbidden, not_found
@@ -19,6 +20,8 @@ from stores.blobs import BlobNotFound, BlobStoreError, verify
 __all__ = ["operations"]
 
 operations = Operations("BlobsApi", "/v1/blobs", namespaced=False)
+
+log = structlog.get_logger("api.blobs")
 
 _UNKNOWN_TYPE = "application/octet-stream"
 _MAX_INDEX_DIGITS = 6
@@ -58,7 +61,7 @@ async def _blob(call: Call[Any, Any], object_id: str, number: int) -> dict[str, 
 async def _send(call: Call[Any, Any], blob: dict[str, Any], size: int) -> web.StreamResponse:
     request = call.request
     etag = f'"{blob["sha256"]}"'
-    headers = {**_headers(blob), "ETag": etag, "X-Request-Id": request[REQUEST_ID]}
+    headers = {**_headers(blob), "ETag": etag}
     if etag in (tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
     begin, end, status = 0, size, 200
@@ -81,8 +84,13 @@ async def _send(call: Call[Any, Any], blob: dict[str, Any], size: int) -> web.St
         raise ApiError(503, "unavailable", "the blob store does not answer", headers={"Retry-After": "5"}) from error
     await response.prepare(request)
     await response.write(first)
-    async for piece in pieces:
-        await response.write(piece)
+    try:
+        async for piece in pieces:
+            await response.write(piece)
+    except BlobStoreError as error:
+        # Too late for an error reply: a cut connection tells the client that the content is not whole.
+        log.exception("blob_cut", object_id=call.path["object_id"], request_id=request[REQUEST_ID])
+        raise ConnectionResetError from error
     await response.write_eof()
     return response
 

@@ -40,8 +40,6 @@ def around(settings: Settings) -> Middleware:
         request[REQUEST_ID] = request_id
         began = time.perf_counter()
         response = await _answer(request, handler, limit_seconds)
-        if not response.prepared:
-            response.headers["X-Request-Id"] = request_id
         _log(request, response.status, time.perf_counter() - began)
         return response
 

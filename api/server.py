@@ -25,7 +25,7 @@ from api import (
     unsupported,
 )
 from api.middleware import around
-from api.operations import Operation
+from api.operations import REQUEST_ID, Operation
 from api.requests import endpoint
 from api.services import Services
 
@@ -44,7 +44,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         batches.batches,
         batches.tasks,
         blobs.operations,
-        unsupported.operations,
+        *unsupported.groups,
     )
     for operation in resource.all
 )
@@ -52,6 +52,12 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 _NAME = re.compile(r"\{(\w+)\}")
 # Task ids hold a slash, and some clients send it as it is.
 _PATTERNS = {"task_id": ".+"}
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """Headers of every reply, streams and errors included."""
+    response.headers["X-Request-Id"] = request.get(REQUEST_ID, "")
+    response.headers["Server"] = "tidemark"
 
 
 def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
@@ -68,6 +74,7 @@ def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
         if operation.streams:
             app.router.add_route("HEAD", path, endpoint(operation, services))
 
+    app.on_response_prepare.append(_sign)
     described = orjson.dumps(openapi.document(OPERATIONS))
 
     async def describe(_request: web.Request) -> web.Response:

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from api.errors import not_supported
-from api.operations import Answer, Call, Operations
+from api.operations import Answer, Call, NoBody, NoQuery, Operations
 from models.scope import Role
 
-__all__ = ["operations"]
+__all__ = ["groups"]
 
 _BUCKET = "/v1/buckets/{bucket_identifier}"
+_BATCH = f"{_BUCKET}/batches/{{batch_id}}"
 _CONNECTION = "/v1/organizations/connections/{connection_identifier}"
+_DRIVE = "list_google_drive_{}_organizations_connections"
 
-# method, path, operation id, role, namespaced, what it would do
-NOT_YET: tuple[tuple[str, str, str, Role, bool, str], ...] = (
-    ("PATCH", _BUCKET, "patch_bucket", Role.WRITE, True, "changing a bucket"),
-    ("PUT", _BUCKET, "update_bucket", Role.WRITE, True, "changing a bucket"),
-    ("DELETE", _BUCKET, "delete_bucket", Role.WRITE, True, "deleting a bucket"),
-    ("POST", f"{_BUCKET}/objects", "create_object_buckets", Role.WRITE, True, "creating objects by hand"),
-    ("POST", f"{_BUCKET}/batches", "create_batch_buckets_batches", Role.WRITE, True, "creating batches by hand"),
-    ("DELETE", f"{_BUCKET}/batches/{{batch_id}}", "delete_batch_buckets_batches", Role.WRITE, True, "deleting a batch"),
-    ("POST", f"{_BUCKET}/batches/{{batch_id}}/objects", "add_objects_to_batch_buckets_batches", Role.WRITE, True,
+# tag, method, path, operation id, role, what it would do
+NOT_YET: tuple[tuple[str, str, str, str, Role, str], ...] = (
+    ("BucketsApi", "PATCH", _BUCKET, "patch_bucket", Role.WRITE, "changing a bucket"),
+    ("BucketsApi", "PUT", _BUCKET, "update_bucket", Role.WRITE, "changing a bucket"),
+    ("BucketsApi", "DELETE", _BUCKET, "delete_bucket", Role.WRITE, "deleting a bucket"),
+    ("BucketObjectsApi", "POST", f"{_BUCKET}/objects", "create_object_buckets", Role.WRITE,
+     "creating objects by hand"),
+    ("BucketBatchesApi", "POST", f"{_BUCKET}/batches", "create_batch_buckets_batches", Role.WRITE,
+     "creating batches by hand"),
+    ("BucketBatchesApi", "DELETE", _BATCH, "delete_batch_buckets_batches", Role.WRITE, "deleting a batch"),
+    ("BucketBatchesApi", "POST", f"{_BATCH}/objects",
+     "add_objects_to_batch_buckets_batches", Role.WRITE,
      "adding objects to a batch"),
-    ("POST", f"{_BUCKET}/batches/{{batch_id}}/submit", "submit_batch_buckets_batches", Role.WRITE, True,
+    ("BucketBatchesApi", "POST", f"{_BATCH}/submit", "submit_batch_buckets_batches", Role.WRITE,
      "submitting a batch by hand"),
-    ("POST", f"{_BUCKET}/batches/{{batch_id}}/cancel", "cancel_batch_buckets_batches", Role.WRITE, True,
+    ("BucketBatchesApi", "POST", f"{_BATCH}/cancel", "cancel_batch_buckets_batches", Role.WRITE,
      "cancelling a batch"),
-    ("POST", "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq/bulk-mark-failed",
-     "bulk_mark_dlq_permanently_failed_buckets_id_syncs_config", Role.WRITE, True, "marking dead letters"),
-    ("GET", f"{_CONNECTION}/folders", "list_google_drive_folders_organizations_connections", Role.READ, False,
+    ("BucketSyncsApi", "POST", "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq/bulk-mark-failed",
+     "bulk_mark_dlq_permanently_failed_buckets_id_syncs_config", Role.WRITE, "marking dead letters"),
+    ("OrganizationConnectionsApi", "GET", f"{_CONNECTION}/folders", _DRIVE.format("folders"), Role.READ,
      "browsing Google Drive"),
-    ("GET", f"{_CONNECTION}/files", "list_google_drive_files_organizations_connections", Role.READ, False,
+    ("OrganizationConnectionsApi", "GET", f"{_CONNECTION}/files", _DRIVE.format("files"), Role.READ,
      "browsing Google Drive"),
 )  # fmt: skip
 
 
-def _operations() -> Operations:
-    made = Operations("NotYet", "", namespaced=True)
-    for method, path, operation_id, role, namespaced, what in NOT_YET:
-        made.namespaced = namespaced
+def _declare(operations: Operations, row: tuple[str, str, str, str, Role, str]) -> None:
+    _, method, path, operation_id, role, what = row
 
-        @made.add(method, path, operation_id, role=role)
-        async def refuse(call: Call[Any, Any], what: str = what) -> Answer:
-            """Not served yet."""
-            del call
-            raise not_supported(f"{what} is not supported yet")
-
-    return made
+    @operations.add(method, path, operation_id, role=role, served=False)
+    async def refuse(call: Call[NoBody, NoQuery]) -> Answer:
+        """Not served yet."""
+        del call
+        raise not_supported(f"{what} is not supported yet")
 
 
-operations = _operations()
+def _groups() -> list[Operations]:
+    groups: dict[str, Operations] = {}
+    for row in NOT_YET:
+        tag = row[0]
+        namespaced = tag != "OrganizationConnectionsApi"
+        _declare(groups.setdefault(tag, Operations(tag, "", namespaced=namespaced)), row)
+    return list(groups.values())
+
+
+groups = _groups()

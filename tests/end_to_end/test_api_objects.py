@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import mixpeek
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from temporalio.client import Client
 
 from models.scope import Role
 from models.settings import Settings
+from stores.blobs import BlobStoreError
 from tests.api_rig import Key, Rig, RunningRig, call
 
 SCHEMA = {"properties": {"content": {"type": "text", "default": None, "required": False}}}
@@ -150,6 +152,25 @@ async def test_ranges(rig: Rig, asked: str, status: int, body: bytes | None) -> 
             assert await response.read() == body
         if status == 206 and asked == "bytes=0-2":
             assert response.headers["Content-Range"] == "bytes 0-2/9"
+
+
+async def test_a_blob_that_breaks_off_is_never_taken_for_whole(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await rig.key()
+    bucket_id = await bucket(rig, key)
+    object_id = await put(rig, key, bucket_id, 1)
+    _, reply, _ = await rig.ask("GET", f"/v1/buckets/docs/objects/{object_id}?return_presigned_urls=true", key)
+
+    async def broken(*_: Any) -> AsyncIterator[bytes]:
+        yield b"con"
+        raise BlobStoreError("the disk is gone")
+
+    monkeypatch.setattr(rig.services.blobs, "open", broken)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        async with rig.session.get(reply["blobs"][0]["presigned_url"]) as response:
+            await response.read()
+    monkeypatch.undo()
+    async with rig.session.get(reply["blobs"][0]["presigned_url"]) as response:
+        assert await response.read() == b"content 1" and response.headers["X-Request-Id"]
 
 
 async def test_an_altered_address_is_refused(rig: Rig) -> None:

@@ -23,6 +23,7 @@ def test_every_operation_of_the_contract_has_its_place() -> None:
     assert theirs.keys() - ours.keys() == set()
     for key, operation in theirs.items():
         assert ours[key]["operationId"] == operation["operationId"]
+        assert ours[key]["tags"] == operation["tags"]
         assert ours[key].get("security", []) == operation.get("security", [])
 
 
@@ -31,7 +32,7 @@ def test_served_operations_take_every_parameter_and_field_of_the_contract() -> N
     ours = _operations(described)
     for key, theirs in _operations(contract()).items():
         mine = ours[key]
-        if mine["tags"] == ["NotYet"]:
+        if "x-not-served-yet" in mine:
             continue
         names = {(one["in"], one["name"]) for one in mine["parameters"]}
         assert {(one["in"], one["name"]) for one in theirs.get("parameters", [])} <= names, key
