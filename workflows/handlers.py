@@ -6,6 +6,7 @@ wedge the workflow for ever. Updates take one optional object; a malformed one i
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
@@ -33,6 +34,16 @@ def _tolerant(cls: type[A], value: Any) -> A:
         if f.name in value and isinstance(value[f.name], type(getattr(defaults, f.name)))
     }
     return cls(**known)
+
+
+def _guarded(update: Any) -> None:
+    """Have the guard asked about this update: the SDK asks only where there is a validator."""
+
+    def accept(self: SyncHandlers, args: Any = None) -> None:
+        """Nothing to add: the SDK's decoding and the guard refuse what is malformed."""
+
+    accept.__signature__ = inspect.signature(update)  # type: ignore[attr-defined]  # the SDK compares the two
+    update.validator(accept)
 
 
 class SyncHandlers(SyncCommands):
@@ -88,11 +99,8 @@ class SyncHandlers(SyncCommands):
         """Give exhausted dead letters three new tries in a run that comes at once."""
         return await self.do_requeue(args or RequeueArgs())
 
-    def _anything(self, args: Any = None) -> None:
-        """Accepts: what is malformed is refused by the SDK's decoding and by the guard, which only asks validators."""
-
     for _update in (pause, resume, trigger, unlock, reload, stop, delete, approve_deletes, reject_deletes, requeue):
-        _update.validator(_anything)
+        _guarded(_update)
     del _update
 
     @workflow.signal(name="pause")
