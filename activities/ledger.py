@@ -64,7 +64,7 @@ class RunLedger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def close(self, sync: Document, args: FinishArgs, *, page_seconds: float | None = None) -> FinishResult:
+    async def close(self, sync: Document, args: FinishArgs) -> FinishResult:
         """Close a run; a repeated call answers the same and books nothing twice."""
         settings = self._engine.settings
         entry = await self._entry(sync, args)
@@ -74,7 +74,7 @@ class RunLedger:
         if letters:
             kept = timedelta(seconds=settings.dead_letter_keep_seconds)
             letters -= await self._engine.letters.dispose(args.sync_config_id, keep=kept)
-        entry.extra = await self._listing_facts(entry, page_seconds)
+        entry.extra = await self._listing_facts(entry)
         if await self._engine.configs.book_run(
             args.sync_config_id, args.run_id, fields=_sync_fields(entry), add=_sync_totals(entry), peak=entry.rate
         ):
@@ -117,7 +117,7 @@ class RunLedger:
             entry.failures = int(sync.get("consecutive_failures") or 0) + (status == "failed" and not booked)
         return entry
 
-    async def _listing_facts(self, entry: _Entry, page_seconds: float | None) -> dict[str, Any]:
+    async def _listing_facts(self, entry: _Entry) -> dict[str, Any]:
         """For the next pass: where to split the walk, how slow a page is, whether the order is to be trusted."""
         facts: dict[str, Any] = {}
         if entry.args.unordered:
@@ -127,10 +127,9 @@ class RunLedger:
             await self._keep_positions(entry)
             if not entry.args.incremental:
                 facts |= {"full_pass_at": entry.ended, "full_pass_signature": signature(entry.sync)}
-            marks = sorted([m async for _, items in self._engine.runs.staged_ids(run_id, "marks") for m in items])
+            marks, page_seconds = await self._engine.runs.marks(run_id)
             if marks:
                 facts["list_marks"] = marks[:: max(1, len(marks) // _MARKS_KEPT)]
-            if page_seconds is not None:
                 facts["list_page_seconds"] = page_seconds
         return facts
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from temporalio import activity
@@ -23,7 +24,11 @@ from providers.base import Page, SourceObject, content_part
 from providers.errors import Throttled, Transient
 from stores.positions import SyncPositions
 
-__all__ = ["Listing", "PageActivities"]
+__all__ = ["SLOW_PAGE_SECONDS", "Listing", "PageActivities"]
+
+# A walk is split where pages take this long: then waiting, not comparing, is what costs time.
+SLOW_PAGE_SECONDS = 0.05
+_PAGES_TO_JUDGE = 3
 
 # With work in hand, listing hands it over after this long rather than filling a chunk.
 _HAND_OVER_SECONDS = 2.0
@@ -76,11 +81,12 @@ class Listing:
         """Walk until there is enough to do, the time is up, a hand-back is asked for, or the end."""
         self._letters = await self._engine.letters.any(self._context.id)
         # Several ranges at once: what a slow source needs, and no harm to a fast one.
-        async with asyncio.TaskGroup() as walkers:
+        async with asyncio.TaskGroup() as self._walkers:
             for segment in list(self.result.segments):
-                walkers.create_task(self._walk(segment))
+                self._walkers.create_task(self._walk(segment))
         if self._failure is not None:
             raise self._failure
+        self._staging.page_seconds = self.page_seconds
         await self._staging.flush(everything=True)
         result = self.result
         result.at_end = not result.segments or bool(result.partial_reason)
@@ -132,15 +138,38 @@ class Listing:
                         self.result.partial_reason = self.result.partial_reason or "listing_not_complete"
                     self.result.segments.remove(segment)
                     return
+                if len(self._page_seconds) == _PAGES_TO_JUDGE and self._split(segment):
+                    await _drop(ahead)
+                    ahead = None
         except Throttled as error:
             self.result.retry_after = max(self.result.retry_after, error.retry_after or 5.0)
             self.result.counts.throttle_waits += 1
         except Exception as error:  # noqa: BLE001 - kept to stop the other walkers first, then raised by run()
             self._failure = self._failure or error
         finally:
-            if ahead is not None:
-                ahead.cancel()
-                await asyncio.gather(ahead, return_exceptions=True)
+            await _drop(ahead)
+
+    def _split(self, segment: Segment) -> bool:
+        """Cut what is left of a walk at keys the last pass remembered, if the source proves slow; once per activity."""
+        parts = self._engine.settings.list_segments
+        provider, path = self._context.provider, self._context.path
+        if len(self.result.segments) > 1 or parts == 1 or self.page_seconds < SLOW_PAGE_SECONDS or not self._ordered:
+            return False
+        if not provider.capabilities_for(path).ranges:
+            return False
+        marks = [
+            m for m in self._context.sync.get("list_marks") or [] if segment.after < m < (segment.until or m + "a")
+        ]
+        cuts = list(dict.fromkeys(marks[len(marks) * n // parts] for n in range(1, parts))) if marks else []
+        if not cuts:
+            return False
+        bounds = [*cuts, segment.until]
+        segment.until, segment.cursor = cuts[0], ""
+        for low, high in pairwise(bounds):
+            part = Segment(after=low, until=high)
+            self.result.segments.append(part)
+            self._walkers.create_task(self._walk(part))
+        return True
 
     async def _page(self, cursor: str, segment: Segment) -> Page:
         began = time.monotonic()
@@ -275,6 +304,12 @@ class Listing:
     def _skip(self, reason: str) -> None:
         reasons = self.result.counts.skipped_by_reason
         reasons[reason] = reasons.get(reason, 0) + 1
+
+
+async def _drop(task: asyncio.Task[Page] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _no_row(index: int) -> SourceObject:

@@ -12,7 +12,7 @@ from activities.contracts import RequeueArgs
 from activities.engine import ConnectionWaits, Engine, SyncContext, SyncGone
 from activities.hand_back import Stop, run_until_handed_back
 from activities.ledger import RunLedger, signature
-from activities.pages import Listing, is_ordered
+from activities.pages import SLOW_PAGE_SECONDS, Listing, is_ordered
 from activities.run_contracts import (
     BeginArgs,
     BeginResult,
@@ -27,9 +27,6 @@ from activities.run_contracts import (
 )
 
 __all__ = ["RunActivities"]
-
-# A walk is split where pages take this long: then waiting, not comparing, is what costs time.
-_SLOW_PAGE_SECONDS = 0.05
 
 
 class RunActivities:
@@ -100,7 +97,7 @@ class RunActivities:
                 incremental=plan.incremental,
                 position_chunks=result.position_chunks,
             )
-            begun.finished = await self._ledger.close(context.sync, finish, page_seconds=listing.page_seconds)
+            begun.finished = await self._ledger.close(context.sync, finish)
         return begun
 
     def _plan(self, context: SyncContext, args: BeginArgs) -> RunPlan:
@@ -129,7 +126,7 @@ class RunActivities:
     def _segments(self, context: SyncContext, plan: RunPlan) -> list[Segment]:
         """One range, or several where the last pass found the source slow and remembered where to split."""
         marks: list[str] = context.sync.get("list_marks") or []
-        slow = (context.sync.get("list_page_seconds") or 0.0) >= _SLOW_PAGE_SECONDS
+        slow = (context.sync.get("list_page_seconds") or 0.0) >= SLOW_PAGE_SECONDS
         if plan.incremental or not (plan.ordered and context.provider.capabilities.ranges and slow and marks):
             return [Segment()]
         parts = min(self._engine.settings.list_segments, len(marks) + 1)

@@ -37,6 +37,7 @@ class Staging:
         self._marks: list[str] = []
         self._positions: dict[str, str] = {}
         self._staged = 0
+        self.page_seconds = 0.0
 
     @property
     def work(self) -> int:
@@ -80,7 +81,7 @@ class Staging:
                 self._result.absent_chunks.append(chunk_id)
                 await self._stage(chunk_id, "absent", part, reason=key[0], ordinal=key[1])
         if everything and self._marks:
-            await self._stage(f"{self._prefix}:m", "marks", self._marks)
+            await self._stage(f"{self._prefix}:m", "marks", self._marks, page_seconds=self.page_seconds)
         if everything and self._positions:
             self._result.position_chunks.append(f"{self._prefix}:p")
             await self._stage(f"{self._prefix}:p", "positions", [[k, v] for k, v in self._positions.items()])

@@ -101,15 +101,14 @@ class RunStore:
             if doc.get("accepted"):
                 yield doc["accepted"]
 
-    async def staged_ids(self, run_id: str, kind: str) -> AsyncIterator[tuple[str, list[Any]]]:
-        """(chunk id, items) of one kind of a run."""
-        async for doc in self._chunks.find({"run_id": run_id, "kind": kind, "items": {"$exists": True}}).sort("_id"):
-            yield doc["_id"], doc["items"]
-
-    async def staged_count(self, run_id: str, kind: str) -> int:
-        """How many items of a kind are staged in a run."""
-        sizes = [doc["size"] async for doc in self._chunks.find({"run_id": run_id, "kind": kind}, {"size": 1})]
-        return sum(sizes)
+    async def marks(self, run_id: str) -> tuple[list[str], float]:
+        """Keys at which the walk may be split, ascending, and the largest median time a page took, in seconds."""
+        keys: list[str] = []
+        seconds = 0.0
+        async for doc in self._chunks.find({"run_id": run_id, "kind": "marks"}):
+            keys += doc["items"]
+            seconds = max(seconds, doc.get("page_seconds", 0.0))
+        return sorted(keys), seconds
 
     async def discard(self, run_id: str, chunk_ids: Sequence[str] | None = None) -> None:
         """Forget staged chunks: all of a run, or the named ones."""
