@@ -253,3 +253,43 @@ async def _owner(rig: Rig, bucket_id: str) -> Any:
     found = await rig.database["buckets"].find_one({"_id": bucket_id})
     assert found is not None
     return await rig.key(Role.ADMIN, of=Key("", found["internal_id"], found["namespace_id"]))
+
+
+async def test_a_shrunken_source_asks_before_anything_is_removed(rig: Rig, moto_s3: S3Server) -> None:
+    files = {f"in/f{number:02}.txt": b"x" for number in range(40)}
+    user, connection, bucket, path = await setting(rig, moto_s3, files)
+    b = bucket.bucket_id
+    sync = await call(
+        user.syncs.create_sync_configuration_buckets, b,
+        mixpeek.SyncCreateRequest(
+            connection_id=connection.connection_id, source_path=path, polling_interval_seconds=3600,
+            skip_batch_submission=True,
+        ),
+    )  # fmt: skip
+    s = sync.sync_config_id
+    await until(lambda: user.buckets.get_bucket(b), lambda found: found.object_count == 40)
+    for name in list(files)[:30]:
+        moto_s3.client.delete_object(Bucket=path.partition("/")[0], Key=name)
+    owner = await _owner(rig, b)
+    address = f"/v1/buckets/{b}/syncs/{s}"
+
+    async def step(path: str, good: Callable[[Any], bool], method: str = "GET") -> Any:
+        async with asyncio.timeout(30):
+            while not good(reply := (await rig.ask(method, path, owner))[1]):  # noqa: ASYNC110 - nothing to wait for
+                await asyncio.sleep(0.2)
+        return reply
+
+    await step(f"{address}/trigger?full_sync=true", lambda reply: reply["outcome"] == "started", "POST")
+    found = await step(address, lambda reply: not reply["locked"] and reply["sync_run_counter"] == 2)
+    assert found["delete_proposal"]["count"] == 30 and found["delete_proposal"]["owned"] == 40
+    assert (await call(user.buckets.get_bucket, b)).object_count == 40
+    _, metrics, _ = await rig.ask("GET", f"{address}/metrics", owner)
+    assert metrics["delete_proposal"]["count"] == 30
+    wrong = await rig.ask("POST", f"{address}/deletes/approve?proposal_id=other", owner)
+    assert wrong[0] == 409
+    identifier = found["delete_proposal"]["proposal_id"]
+    status, reply, _ = await rig.ask("POST", f"{address}/deletes/approve?proposal_id={identifier}", owner)
+    assert status == 200 and reply["outcome"] == "approved" and reply["count"] == 30
+    await until(lambda: user.buckets.get_bucket(b), lambda found: found.object_count == 10)
+    _, found, _ = await rig.ask("GET", address, owner)
+    assert found["delete_proposal"] is None
