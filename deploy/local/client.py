@@ -84,11 +84,6 @@ class Api:
         made = await self.call("POST", f"/buckets/{bucket_id}/syncs", body)
         return Sync(self, bucket_id, str(made["sync_config_id"]))
 
-    async def object_count(self, bucket_id: str) -> int:
-        """How many objects a bucket holds now."""
-        page = await self.call("GET", f"/buckets/{bucket_id}/objects", limit=1, include_total="true")
-        return int(page["pagination"]["total"])
-
     async def objects(self, bucket_id: str) -> AsyncIterator[Json]:
         """Every object of a bucket, with presigned URLs."""
         query: dict[str, str | int] = {"limit": 1000}
@@ -109,6 +104,7 @@ class Sync:
     def __init__(self, api: Api, bucket_id: str, sync_config_id: str) -> None:
         self.api = api
         self.id = sync_config_id
+        self._bucket_id = bucket_id
         self._path = f"/buckets/{bucket_id}/syncs/{sync_config_id}"
 
     async def get(self) -> Json:
@@ -135,6 +131,18 @@ class Sync:
     async def resume(self) -> None:
         """Resume it."""
         await self.api.call("POST", f"{self._path}/resume")
+
+    async def object_count(self) -> int:
+        """How many objects it has in the bucket at this moment."""
+        # A filter, because without one the answer is the bucket's own count, as of the last finished run.
+        body = {"filters": {"AND": [{"field": "sync_config_id", "operator": "eq", "value": self.id}]}}
+        path = f"/buckets/{self._bucket_id}/objects/list"
+        page = await self.api.call("POST", path, body, limit=1, include_total="true")
+        return int(page["pagination"]["total"])
+
+    async def idle(self) -> None:
+        """Wait until no run is under way."""
+        await self.watch(await self.newest_job())
 
     async def job(self, job_id: str) -> Json:
         """One job."""

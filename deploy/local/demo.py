@@ -105,6 +105,8 @@ class Demo:
         async with SlowLink(self.stack.ports.s3, _LATENCY) as link:
             await self.api.move_source(self.connection_id, link.endpoint)
             await self.sync.patch(sync_concurrency=_SLOW_CONCURRENCY)
+            await asyncio.sleep(1)
+            await self.sync.idle()  # a change of the configuration may have started a run
             try:
                 await self.pause_and_resume()
                 await self.kill_a_worker()
@@ -171,8 +173,8 @@ class Demo:
                     return True
                 return False
 
-            await self.sync.watch(job_id, under_way, poll=0.02)
-            if await self.stored() - before < copies:
+            job = await self.sync.watch(job_id, under_way, poll=0.02)
+            if job["status"] not in {"completed", "failed"}:
                 return job_id
             self.screen.note("that run ended before it could be interrupted; once more, with more files")
         self.expect(f"a run of {_COPIES * _TRIES} files could be interrupted", good=False)
@@ -207,7 +209,7 @@ class Demo:
 
     async def stored(self) -> int:
         """How many objects are in the bucket."""
-        return await self.api.object_count(self.bucket_id)
+        return await self.sync.object_count()
 
     async def settled(self) -> int:
         """How many objects are in the bucket once two looks, a second apart, agree."""

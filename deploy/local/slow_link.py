@@ -19,7 +19,7 @@ class SlowLink:
         self._port = port
         self._seconds = seconds
         self._listen = Ports.pick(metrics=0).s3
-        self._open: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self.endpoint = f"http://127.0.0.1:{self._listen}"
 
     async def __aenter__(self) -> Self:
@@ -30,20 +30,18 @@ class SlowLink:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.close()
-        for task in self._open:
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await self._server.wait_closed()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
+        self._writers.add(writer)
         try:
             with contextlib.suppress(OSError):  # either side may hang up at any time
                 await self._forward(reader, writer)
         finally:
             writer.close()
-            self._open.discard(task)
+            self._writers.discard(writer)
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self._port)
