@@ -149,8 +149,8 @@ class ChunkIngestion:
         try:
             for item in feed:
                 await self._permits.acquire()
-                # Streams hold a few buffers, whatever their size; a body is held whole until its group commits.
-                budget = await self._engine.memory.take(min(item["size"] or _UNKNOWN_BYTES, _STREAM_BYTES))
+                # A body is held whole until its group commits, and copied once on its way; a stream holds two batches.
+                budget = await self._engine.memory.take(min(2 * (item["size"] or _UNKNOWN_BYTES), _STREAM_BYTES))
                 if self._stop.requested or self._retry_after:
                     self._release(budget)
                     return

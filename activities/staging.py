@@ -17,6 +17,8 @@ __all__ = ["CHUNK_OBJECTS", "Staging"]
 
 CHUNK_OBJECTS = 1000
 _CHUNK_BYTES = 4 * 1024 * 1024
+# Of content: large files are spread over several chunks, so that all worker processes have a share.
+_CHUNK_CONTENT_BYTES = 256 * 1024 * 1024
 _ABSENT_PER_CHUNK = 20_000
 # What a staged row weighs beside its id and path, both of which are stored twice in effect.
 _ROW_OVERHEAD = 220
@@ -33,6 +35,7 @@ class Staging:
         self._prefix = prefix
         self._items: list[dict[str, Any]] = []
         self._weights: list[int] = []
+        self._sizes: list[int] = []
         self._absent: dict[tuple[str, int], list[str]] = {}
         self._marks: list[str] = []
         self._positions: dict[str, str] = {}
@@ -48,6 +51,7 @@ class Staging:
         """An object to ingest."""
         self._items.append({"op": operation, "old": old, **row.to_document()})
         self._weights.append(_ROW_OVERHEAD + 2 * len(row.id) + row.weight)
+        self._sizes.append(row.size or 0)
 
     def absent(self, ids: Sequence[str], reason: str, ordinal: int = 0) -> None:
         """Owned objects that are to go. `ordinal` orders deletion events against what the feed shows later."""
@@ -64,10 +68,10 @@ class Staging:
 
     async def flush(self, *, everything: bool) -> None:
         """Stage what is full, or with `everything` the rest too."""
-        while self._items and (everything or len(self._items) >= CHUNK_OBJECTS or sum(self._weights) >= _CHUNK_BYTES):
+        while self._items and (everything or self._is_full()):
             size = self._fitting()
             items, self._items = self._items[:size], self._items[size:]
-            del self._weights[:size]
+            del self._weights[:size], self._sizes[:size]
             chunk = ChunkRef(f"{self._prefix}:{len(self._result.chunks)}", size)
             self._staged += size
             self._result.chunks.append(chunk)
@@ -86,11 +90,20 @@ class Staging:
             self._result.position_chunks.append(f"{self._prefix}:p")
             await self._stage(f"{self._prefix}:p", "positions", [[k, v] for k, v in self._positions.items()])
 
+    def _is_full(self) -> bool:
+        return (
+            len(self._items) >= CHUNK_OBJECTS
+            or sum(self._weights) >= _CHUNK_BYTES
+            or sum(self._sizes) >= _CHUNK_CONTENT_BYTES
+        )
+
     def _fitting(self) -> int:
-        weight = 0
+        """How many of the first items make one chunk: at least one."""
+        weight = content = 0
         for index, own in enumerate(self._weights[:CHUNK_OBJECTS]):
             weight += own
-            if weight > _CHUNK_BYTES and index:
+            content += self._sizes[index]
+            if index and (weight > _CHUNK_BYTES or content > _CHUNK_CONTENT_BYTES):
                 return index
         return min(len(self._items), CHUNK_OBJECTS)
 

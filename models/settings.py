@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     ] = 16
     worker_memory_budget_bytes: Annotated[
         int, Field(ge=16 * 1024 * 1024, description="bytes in flight one process may hold while it ingests")
-    ] = 64 * 1024 * 1024
+    ] = 32 * 1024 * 1024
     shutdown_grace_seconds: Annotated[
         float, Field(gt=0, description="how long running chunks may take to hand back on SIGTERM")
     ] = 8.0
@@ -143,6 +143,12 @@ class Settings(BaseSettings):
     sts_endpoint_url: Annotated[
         str | None, Field(description="STS endpoint for iam_role connections; none: the region's own")
     ] = None
+    google_api_endpoint: Annotated[str, Field(description="where the Google Drive API answers")] = (
+        "https://www.googleapis.com"
+    )
+    google_token_uri: Annotated[str, Field(description="where Google gives access tokens")] = (
+        "https://oauth2.googleapis.com/token"
+    )
 
     @cached_property
     def workflow_queue(self) -> str:
