@@ -46,6 +46,9 @@ LOG = structlog.get_logger("worker")
 # Cancellation reaches an activity with its next heartbeat, so heartbeats must not be held back for long.
 HEARTBEAT_THROTTLE = timedelta(seconds=1)
 PR_SET_PDEATHSIG = 1
+# glibc: (parameter of mallopt, value). Buffers of large files come from memory that is kept, not mapped and zeroed
+# for each: that halved the kernel's share of the work. Two arenas, or every thread keeps memory of its own.
+MALLOC_OPTIONS = ((-3, 32 << 20), (-1, 64 << 20), (-8, 2))
 
 
 @dataclass
@@ -135,6 +138,7 @@ async def serve(settings: Settings, index: int) -> None:
 def run_one(settings: Settings, index: int) -> None:
     """One process. Ends by `os._exit`: at interpreter exit the SDK's threads may abort it (sdk-python issue 300)."""
     status = 0
+    tune_allocator()
     try:
         uvloop.run(serve(settings, index))
     except Exception:
@@ -143,6 +147,14 @@ def run_one(settings: Settings, index: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def tune_allocator() -> None:
+    """Set glibc's allocator up for large buffers; other C libraries are left alone."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option, value in MALLOC_OPTIONS:
+            mallopt(option, value)
 
 
 def die_with_parent() -> None:
