@@ -20,6 +20,7 @@ import structlog
 import typer
 import uvloop
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
@@ -29,6 +30,7 @@ from activities.engine import Engine
 from activities.errors import ErrorInterceptor
 from activities.health import HealthActivities
 from activities.ingest import IngestActivities
+from activities.maintenance import MaintenanceActivities
 from activities.pages import PageActivities
 from activities.reconcile import ReconcileActivities
 from activities.runs import RunActivities
@@ -40,6 +42,7 @@ from stores.vault import Vault
 from workflows.batch import BatchWorkflow
 from workflows.connection import ConnectionWorkflow
 from workflows.guard import GuardInterceptor
+from workflows.maintenance import MaintenanceArgs, MaintenanceWorkflow
 from workflows.sync import SyncWorkflow
 
 LOG = structlog.get_logger("worker")
@@ -68,12 +71,13 @@ async def wire(settings: Settings, client: Client) -> Wired:
     runs, pages, ingest = RunActivities(engine), PageActivities(engine), IngestActivities(engine)
     reconcile = ReconcileActivities(engine)
     batches, health = BatchActivities(engine, client), HealthActivities(engine, client)
+    maintenance = MaintenanceActivities(engine, client)
     interceptors = [ErrorInterceptor(), GuardInterceptor()]
     grace = timedelta(seconds=settings.shutdown_grace_seconds)
     workflows = Worker(
         client,
         task_queue=settings.workflow_queue,
-        workflows=[SyncWorkflow, BatchWorkflow, ConnectionWorkflow],
+        workflows=[SyncWorkflow, BatchWorkflow, ConnectionWorkflow, MaintenanceWorkflow],
         max_concurrent_workflow_task_polls=2,
         interceptors=interceptors,
     )
@@ -93,6 +97,8 @@ async def wire(settings: Settings, client: Client) -> Wired:
             batches.post_batch,
             batches.finish_batch,
             health.check,
+            maintenance.start_missing,
+            maintenance.purge_blobs,
         ],
         max_concurrent_activities=settings.worker_control_slots,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
@@ -121,6 +127,13 @@ async def serve(settings: Settings, index: int) -> None:
     runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics) if metrics else TelemetryConfig())
     client = await Client.connect(**ClientConfig.load_client_connect_config(), runtime=runtime)
     wired = await wire(settings, client)
+    await client.start_workflow(
+        "MaintenanceWorkflow",
+        MaintenanceArgs(),
+        id=f"{settings.task_queue}-maintenance",
+        task_queue=settings.workflow_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -19,6 +19,7 @@ from activities.engine import ConnectionWaits, SyncGone
 from providers.errors import ProviderError, Throttled
 from stores.blobs.base import BlobStoreError
 from stores.failures import UNAVAILABLE
+from stores.vault import VaultError
 
 __all__ = ["ErrorInterceptor", "translate"]
 
@@ -41,6 +42,8 @@ def translate(error: BaseException) -> ApplicationError | None:
         return ApplicationError("the sync config no longer exists", type=kind, non_retryable=True)
     if isinstance(error, UNAVAILABLE):
         return ApplicationError(f"MongoDB: {kind}", type="StoreUnavailable")
+    if isinstance(error, VaultError):
+        return ApplicationError(f"vault: {error}"[:1000], type="Misconfigured", non_retryable=True)
     if isinstance(error, BlobStoreError):
         return ApplicationError(f"blob store: {error}"[:1000], type="StoreUnavailable")
     if isinstance(error, OSError):

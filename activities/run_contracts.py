@@ -22,6 +22,7 @@ __all__ = [
     "ListArgs",
     "ListResult",
     "LoadedState",
+    "MaintenanceResult",
     "ProjectArgs",
     "ReconcileArgs",
     "ReconcileResult",
@@ -282,6 +283,16 @@ class HealthResult:
     status: str = ""
     error: str = ""
     interval_seconds: int = 900
+
+
+@dataclass
+class MaintenanceResult:
+    """What a round of housekeeping looked at or did."""
+
+    syncs: int = 0
+    connections: int = 0
+    purged: int = 0
+    purged_bytes: int = 0
 
 
 @dataclass

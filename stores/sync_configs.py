@@ -6,7 +6,7 @@ the latter are written here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,6 +98,18 @@ class SyncConfigStore:
     async def throttle_connection(self, connection_id: str, until: datetime) -> None:
         """All work on this connection waits until then; an earlier time never shortens a wait."""
         await self._connections.update_one({"_id": connection_id}, {"$max": {"throttled_until": until}})
+
+    async def due_syncs(self) -> AsyncIterator[Document]:
+        """Every sync that should have a running workflow, of all organizations: ids only."""
+        query = {**_LIVE, "is_active": True, "status": {"$nin": ["COMPLETED", "FAILED"]}}
+        fields = {"internal_id": 1, "bucket_id": 1, "connection_id": 1, "source_type": 1}
+        async for doc in self._syncs.find(query, fields):
+            yield doc
+
+    async def live_connections(self) -> AsyncIterator[str]:
+        """Ids of every connection that is not archived."""
+        async for doc in self._connections.find({"status": {"$ne": "ARCHIVED"}}, {"_id": 1}):
+            yield doc["_id"]
 
     async def syncs_of_connection(self, connection_id: str) -> list[str]:
         """Ids of the live syncs that use a connection."""

@@ -12,7 +12,18 @@ from typing import TypedDict
 from temporalio.common import RetryPolicy
 from temporalio.workflow import ActivityCancellationType
 
-__all__ = ["AGAIN", "Policy", "bookkeeping", "closing", "health", "ingestion", "listing", "patient", "webhook"]
+__all__ = [
+    "AGAIN",
+    "Policy",
+    "bookkeeping",
+    "closing",
+    "health",
+    "housekeeping",
+    "ingestion",
+    "listing",
+    "patient",
+    "webhook",
+]
 
 
 class Policy(TypedDict, total=False):
@@ -86,6 +97,11 @@ def webhook(queue: str) -> Policy:
 def health(queue: str) -> Policy:
     """A check is repeated by the workflow anyway, so it is not retried for long."""
     return Policy(task_queue=queue, start_to_close_timeout=_CHECK, retry_policy=_THREE)
+
+
+def housekeeping(queue: str) -> Policy:
+    """A purge walks every blob; it is stopped by a lost heartbeat, not by the clock, and tried again the next round."""
+    return Policy(task_queue=queue, start_to_close_timeout=_CHUNK, heartbeat_timeout=_HEARTBEAT, retry_policy=_THREE)
 
 
 def patient(queue: str) -> Policy:
