@@ -15,6 +15,8 @@ class ProviderSettings:
 
     allow_private_endpoints: bool = False
     sts_endpoint_url: str | None = None
+    google_api_endpoint: str = "https://www.googleapis.com"
+    google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
     max_object_bytes: int = 5 * 1024**4
     user_agent: str = "tidemark/0.1"
     connect_timeout: float = 10.0
@@ -28,5 +30,7 @@ class ProviderSettings:
         return cls(
             allow_private_endpoints=settings.allow_private_endpoints,
             sts_endpoint_url=settings.sts_endpoint_url,
+            google_api_endpoint=settings.google_api_endpoint.rstrip("/"),
+            google_token_uri=settings.google_token_uri,
             max_object_bytes=settings.max_object_bytes,
         )
