@@ -309,11 +309,14 @@ class SyncWorkflow(SyncHandlers):
 
     def publish(self) -> None:
         """Details on every change, search attributes only when they differ."""
-        workflow.set_current_details(details.markdown(self.state, self.ids, workflow.time()))
-        shown = f"{self.state.name}/{self.state.needs_attention}"
+        state = self.state
+        workflow.set_current_details(details.markdown(state, self.ids, workflow.time()))
+        if state.name == "running" and state.run is not None and not state.run.begun:
+            return  # most polls find nothing and end with their beginning: not worth two writes to visibility
+        shown = f"{state.name}/{state.needs_attention}"
         if shown != self._published:
             self._published = shown
-            workflow.upsert_search_attributes(details.search_attributes(self.state, self.ids))
+            workflow.upsert_search_attributes(details.search_attributes(state, self.ids))
 
     @workflow.query(name="state")
     def state_query(self) -> dict[str, Any]:

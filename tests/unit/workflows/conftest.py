@@ -1,0 +1,48 @@
+"""A time-skipping server for all of these tests, and rigs on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from deploy.local.ports import Ports
+from deploy.local.services import SEARCH_ATTRIBUTES
+from tests.workflow_model.books import Books
+from tests.workflow_model.model import Model
+from tests.workflow_model.rig import Rig
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def skipping(test_server_path: str) -> AsyncIterator[WorkflowEnvironment]:
+    port = Ports.pick(metrics=0).temporal
+    async with await WorkflowEnvironment.start_time_skipping(
+        test_server_existing_path=test_server_path, port=port
+    ) as env:
+        await register(env.client)
+        yield env
+
+
+async def register(client: Client) -> None:
+    """Our search attributes, as set-up registers them."""
+    kinds = {name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()}
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace="default", search_attributes=kinds)
+    )
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model(Books())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
+    async with Rig(skipping.client, model) as made:
+        yield made
+        made.check_books()

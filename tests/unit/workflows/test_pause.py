@@ -1,0 +1,166 @@
+"""Pause and resume: within seconds, for as long as it takes, without losing or redoing anything."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio.testing import WorkflowEnvironment
+
+from activities.contracts import CommandArgs, PauseArgs, TriggerArgs
+from tests.workflow_model.rig import Rig
+
+DAY = 86_400
+
+
+async def running(rig: Rig, size: int = 8_000) -> None:
+    """A run in the middle of its chunks."""
+    rig.model.books.source = set(range(size))
+    rig.model.hold("ingest_chunk")
+    await rig.start()
+    await rig.until(lambda: rig.model.in_flight["ingest_chunk"] >= 3)
+
+
+async def test_pause_mid_run_hands_back_parks_and_resume_goes_on(rig: Rig, skipping: WorkflowEnvironment) -> None:
+    model = rig.model
+    await running(rig)
+    paused = await rig.update("pause", PauseArgs(by="usr_1", reason="night"))
+    assert (paused.outcome, paused.state) == ("paused", "paused")
+    state = await rig.until_state(lambda s: s["run"] and s["run"]["parked"])
+    assert sum(model.in_flight.values()) == 0
+    job_id = state["run"]["id"]
+    await rig.until(lambda: model.books.jobs[job_id].status == "interrupted")
+    calls = dict(model.books.calls)
+
+    await skipping.sleep(60 * DAY)
+    assert model.books.calls == calls
+
+    model.release("ingest_chunk")
+    resumed = await rig.update("resume", CommandArgs(by="usr_1"))
+    assert (resumed.outcome, resumed.sync_job_id) == ("resumed", job_id)
+    done = await rig.until_state(lambda s: s["last_status"] == "completed")
+    assert model.books.stored == model.books.source
+    assert done["last_counts"]["stored"] == 8_000
+    assert model.books.jobs[job_id].resumed == 1
+    assert len(model.books.jobs) == 1
+    await rig.check()
+
+
+async def test_a_chunk_that_was_done_is_not_done_again_after_a_pause(rig: Rig) -> None:
+    model = rig.model
+    model.books.source = set(range(6_000))
+    model.hold("ingest_chunk")
+    await rig.start()
+    await rig.until(lambda: model.in_flight["ingest_chunk"] >= 3)
+    model.release("ingest_chunk")
+    model.hold("list_pages")
+    await rig.until(lambda: len(model.books.stored) > 0)
+    await rig.update("pause")
+    model.release("list_pages")
+    await rig.until_state(lambda s: s["run"] is None or s["run"]["parked"])
+    await rig.update("resume")
+    await rig.until_state(lambda s: s["last_status"] == "completed")
+    assert model.books.stored == model.books.source
+    await rig.check()
+
+
+async def test_pause_resume_pause_in_quick_succession_still_stops(rig: Rig) -> None:
+    model = rig.model
+    await running(rig)
+    for _ in range(3):
+        await asyncio.gather(rig.update("pause"), rig.update("resume"))
+    await rig.update("pause")
+    await rig.until_state(lambda s: s["run"]["parked"])
+    assert sum(model.in_flight.values()) == 0
+    assert model.books.paused
+    model.release("ingest_chunk")
+    await rig.update("resume")
+    await rig.until_state(lambda s: s["last_status"] == "completed")
+    assert not model.books.paused
+    assert model.books.stored == model.books.source
+    await rig.check()
+
+
+async def test_pause_while_idle_stops_polling(rig: Rig, skipping: WorkflowEnvironment) -> None:
+    await rig.start()
+    await rig.until_state(lambda s: s["last_status"] == "completed")
+    await rig.update("pause", PauseArgs(reason="x"))
+    assert (await rig.update("pause")).outcome == "unchanged"
+    await skipping.sleep(30 * DAY)
+    assert rig.model.books.calls["begin_run"] == 1
+    assert (await rig.update("resume")).outcome == "resumed"
+    await rig.until(lambda: rig.model.books.calls["begin_run"] == 2)
+    assert (await rig.update("resume")).outcome == "unchanged"
+    await rig.check()
+
+
+async def test_pause_in_the_idle_beginning_of_a_run_is_the_last_word_in_the_documents(rig: Rig) -> None:
+    model = rig.model
+    model.hold("begin_run")
+    await rig.start()
+    await rig.until(lambda: model.in_flight["begin_run"] == 1)
+    await rig.update("pause")
+    await rig.until_state(lambda s: s["run"] is None or s["run"]["parked"])
+    await rig.until(lambda: model.books.status == "SUSPENDED")
+    assert model.books.paused
+    await rig.check()
+
+
+async def test_a_paused_sync_that_was_lost_stays_paused(rig: Rig, skipping: WorkflowEnvironment) -> None:
+    await running(rig)
+    await rig.update("pause", PauseArgs(reason="hands off"))
+    await rig.until_state(lambda s: s["run"]["parked"])
+    await rig.handle.terminate("lost")
+    rig.model.release("ingest_chunk")
+    calls = dict(rig.model.books.calls)
+    await rig.start()
+    state = await rig.until_state(lambda s: s["loaded"])
+    assert (state["name"], state["pause_reason"]) == ("paused", "hands off")
+    await skipping.sleep(DAY)
+    assert rig.model.books.calls == calls
+    assert rig.model.books.open_jobs() == []
+    await rig.update("resume")
+    await rig.until_state(lambda s: s["last_status"] == "completed")
+    assert rig.model.books.stored == rig.model.books.source
+    await rig.check()
+
+
+async def test_a_pause_while_throttled_parks_at_once(rig: Rig) -> None:
+    rig.model.books.source = set(range(1_000))
+    rig.model.script["ingest_chunk"].extend(["throttle"] * 3)
+    await rig.start()
+    await rig.until_state(lambda s: s["run"] and s["run"]["slow"])
+    await rig.update("pause")
+    await rig.until_state(lambda s: s["run"]["parked"])
+    await rig.check()
+
+
+async def test_pausing_and_unlocking_while_removals_are_in_progress(rig: Rig, skipping: WorkflowEnvironment) -> None:
+    books = rig.model.books
+    books.source, books.stored = set(range(90)), set(range(100))
+    rig.model.hold("reconcile")
+    await rig.start()
+    await rig.until(lambda: rig.model.in_flight["reconcile"] == 1)
+    await rig.update("pause")
+    await rig.until_state(lambda s: s["run"]["parked"])
+    unlocked = await rig.update("unlock")
+    assert unlocked.outcome == "unlocked"
+    rig.model.release("reconcile")
+    await rig.update("resume")
+    await rig.until_state(lambda s: s["last_status"] == "completed")
+    assert books.stored == books.source
+    await rig.check()
+
+
+async def test_trigger_while_paused_waits_for_resume(rig: Rig, skipping: WorkflowEnvironment) -> None:
+    books = rig.model.books
+    books.paused = True
+    await rig.start()
+    triggered = await rig.update("trigger", TriggerArgs(by="usr_1", full_sync=True))
+    assert (triggered.outcome, triggered.state) == ("started", "paused")
+    await skipping.sleep(DAY)
+    assert books.calls["begin_run"] == 0
+    await rig.update("resume")
+    await rig.until(lambda: books.jobs[triggered.sync_job_id].closed)
+    job = books.jobs[triggered.sync_job_id]
+    assert (job.status, job.trigger, job.full_sync) == ("completed", "manual", True)
+    await rig.check()

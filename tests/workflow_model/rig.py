@@ -1,0 +1,184 @@
+"""The real workflows on a real or time-skipping server, with the model's activities and workers as in worker.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from activities.contracts import CommandResult, SyncInput
+from tests.workflow_model.model import Model
+from workflows.batch import BatchWorkflow
+from workflows.connection import ConnectionWorkflow
+from workflows.guard import GuardInterceptor
+from workflows.sync import SyncWorkflow
+
+WORKFLOWS = (SyncWorkflow, BatchWorkflow, ConnectionWorkflow)
+BEAT = timedelta(milliseconds=50)
+LIMIT = 20.0
+
+
+class Rig:
+    """Workers, the model, and one sync's handle."""
+
+    def __init__(
+        self, client: Client, model: Model, *, workflows: Sequence[type] = WORKFLOWS, sandbox: bool = True, cache: int = 100
+    ) -> None:
+        self.client = client
+        self.model = model
+        self.queue = f"model-{uuid.uuid4().hex[:10]}"
+        self.sync_config_id = f"sync_{uuid.uuid4().hex[:12]}"
+        self._workflows = workflows
+        self._runner = SandboxedWorkflowRunner() if sandbox else UnsandboxedWorkflowRunner()
+        self._cache = cache
+        self._running: list[tuple[Worker, asyncio.Task[None]]] = []
+        self.started: list[str] = []
+
+    @property
+    def handle(self) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(f"sync/{self.sync_config_id}")
+
+    @property
+    def input(self) -> SyncInput:
+        return SyncInput(self.sync_config_id, "int_1", "bkt_1", "conn_1", "s3")
+
+    async def __aenter__(self) -> Rig:
+        await self.start_workers()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for workflow_id in self.started:
+            try:
+                await self.client.get_workflow_handle(workflow_id).terminate("end of test")
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+        await self.stop_workers()
+
+    async def start_workers(self) -> None:
+        shared: dict[str, Any] = {
+            "graceful_shutdown_timeout": timedelta(seconds=0),
+            "interceptors": [GuardInterceptor()],
+        }
+        beats = {"max_heartbeat_throttle_interval": BEAT, "default_heartbeat_throttle_interval": BEAT}
+        workers = [
+            Worker(
+                self.client,
+                task_queue=f"{self.queue}-workflows",
+                workflows=self._workflows,
+                workflow_runner=self._runner,
+                max_cached_workflows=self._cache,
+                **shared,
+            ),
+            Worker(self.client, task_queue=f"{self.queue}-control", activities=self.model.activities, **beats, **shared),
+            Worker(
+                self.client, task_queue=f"{self.queue}-ingest", activities=[self.model.ingest_chunk], **beats, **shared
+            ),
+        ]
+        self._running = [(worker, asyncio.create_task(worker.run())) for worker in workers]
+
+    async def stop_workers(self) -> None:
+        running, self._running = self._running, []
+        await asyncio.gather(*(worker.shutdown() for worker, _ in running))
+        await asyncio.gather(*(task for _, task in running))
+
+    async def restart_workers(self) -> None:
+        """As a deploy does: what runs is cut, everything in memory is lost."""
+        await self.stop_workers()
+        await self.start_workers()
+
+    # --- workflows
+
+    async def start(self, name: str = "SyncWorkflow", args: Any = None, workflow_id: str = "") -> WorkflowHandle[Any, Any]:
+        workflow_id = workflow_id or self.handle.id
+        self.started.append(workflow_id)
+        return await self.client.start_workflow(
+            name,
+            args if args is not None else self.input,
+            id=workflow_id,
+            task_queue=f"{self.queue}-workflows",
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        )
+
+    async def update(self, name: str, args: Any = None) -> CommandResult:
+        return await self.handle.execute_update(
+            name, args=[] if args is None else [args], result_type=CommandResult
+        )
+
+    async def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self.handle.query("state")
+        return found
+
+    async def until(self, condition: Callable[[], object], what: str = "", limit: float = LIMIT) -> None:
+        """Wait, in real time, for something in the model."""
+        async with asyncio.timeout(limit):
+            while not condition():
+                self.model.books.violations and self.check_books()
+                await asyncio.sleep(0.01)
+
+    async def until_state(self, condition: Callable[[dict[str, Any]], object], limit: float = LIMIT) -> dict[str, Any]:
+        """Wait, in real time, for something in the workflow's state."""
+        state: dict[str, Any] = {}
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    state = await self.state()
+                    if condition(state):
+                        return state
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"never came to be; the state is {json.dumps(state, indent=1)}") from None
+
+    # --- checks
+
+    async def histories(self) -> list[WorkflowHistory]:
+        """Histories of the sync's executions, oldest first."""
+        found: list[WorkflowHistory] = []
+        run_id: str | None = None
+        while True:
+            history = await self.client.get_workflow_handle(self.handle.id, run_id=run_id).fetch_history()
+            found.insert(0, history)
+            first = history.events[0].workflow_execution_started_event_attributes
+            run_id = first.continued_execution_run_id
+            if not run_id:
+                return found
+
+    async def check(self) -> list[WorkflowHistory]:
+        """Nothing was done that must not be done; no workflow task failed; the state is small."""
+        self.check_books()
+        found = await self.histories()
+        for history in found:
+            check_history(history)
+        return found
+
+    def check_books(self) -> None:
+        assert self.model.books.violations == []
+
+
+def check_history(history: WorkflowHistory) -> None:
+    """No workflow task failed, and what is carried over continue-as-new is at most 64 KiB."""
+    for event in history.events:
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
+            failed = event.workflow_task_failed_event_attributes
+            # A command that came while the task was being answered: the task is done again, nothing is wrong.
+            if "UNHANDLED_COMMAND" not in str(failed):
+                raise AssertionError(f"a workflow task failed: {failed}")
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
+            size = event.workflow_execution_continued_as_new_event_attributes.input.ByteSize()
+            assert size <= 64 * 1024
+
+
+def kinds(history: WorkflowHistory) -> Counter[str]:
+    """How many events of each kind."""
+    return Counter(EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in history.events)
