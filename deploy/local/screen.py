@@ -53,7 +53,7 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say what is being done."""
-        self.console.print(f"  [dim]·[/dim] {escape(text)}")
+        self.console.print(f"  [dim]·[/dim] {escape(text)}", soft_wrap=True)
 
     def progress(self, title: str, total: int) -> RunProgress:
         """A live line."""
