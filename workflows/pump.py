@@ -210,7 +210,8 @@ class Pump:
             run.chunks.remove(chunk)
             run.slow = max(0, run.slow - 1)
         elif result.retry_after:
-            self._throttled(run, result.retry_after, slower=bool(result.counts.throttle_waits))
+            slower = bool(result.counts.throttle_waits) and not result.steady
+            self._throttled(run, result.retry_after, slower=slower)
 
     def _throttled(self, run: Run, seconds: float, *, slower: bool = True) -> None:
         run.wait_until = max(run.wait_until, workflow.time() + seconds)

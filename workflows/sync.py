@@ -172,6 +172,8 @@ class SyncWorkflow(SyncHandlers):
             await self.finish(run, status="failed" if run.error else "interrupted", error=run.error or run.unusable)
         elif run.at_end and not run.chunks:
             await Conclusion(self).work(run)
+            if state.run is run:
+                await self._park(run)
 
     def _new_run(self) -> Run:
         state = self.state

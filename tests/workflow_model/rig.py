@@ -8,12 +8,13 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -33,9 +34,16 @@ class Rig:
     """Workers, the model, and one sync's handle."""
 
     def __init__(
-        self, client: Client, model: Model, *, workflows: Sequence[type] = WORKFLOWS, sandbox: bool = True, cache: int = 100
+        self,
+        server: Client | WorkflowEnvironment,
+        model: Model,
+        *,
+        workflows: Sequence[type] = WORKFLOWS,
+        sandbox: bool = True,
+        cache: int = 100,
     ) -> None:
-        self.client = client
+        self._env = None if isinstance(server, Client) else server
+        self.client = server if isinstance(server, Client) else server.client
         self.model = model
         self.queue = f"model-{uuid.uuid4().hex[:10]}"
         self.sync_config_id = f"sync_{uuid.uuid4().hex[:12]}"
@@ -53,7 +61,7 @@ class Rig:
     def input(self) -> SyncInput:
         return SyncInput(self.sync_config_id, "int_1", "bkt_1", "conn_1", "s3")
 
-    async def __aenter__(self) -> Rig:
+    async def __aenter__(self) -> Self:
         await self.start_workers()
         return self
 
@@ -81,7 +89,9 @@ class Rig:
                 max_cached_workflows=self._cache,
                 **shared,
             ),
-            Worker(self.client, task_queue=f"{self.queue}-control", activities=self.model.activities, **beats, **shared),
+            Worker(
+                self.client, task_queue=f"{self.queue}-control", activities=self.model.activities, **beats, **shared
+            ),
             Worker(
                 self.client, task_queue=f"{self.queue}-ingest", activities=[self.model.ingest_chunk], **beats, **shared
             ),
@@ -98,9 +108,16 @@ class Rig:
         await self.stop_workers()
         await self.start_workers()
 
+    async def skip(self, seconds: float) -> None:
+        """Let time pass on the time-skipping server."""
+        assert self._env is not None
+        await self._env.sleep(seconds)
+
     # --- workflows
 
-    async def start(self, name: str = "SyncWorkflow", args: Any = None, workflow_id: str = "") -> WorkflowHandle[Any, Any]:
+    async def start(
+        self, name: str = "SyncWorkflow", args: Any = None, workflow_id: str = ""
+    ) -> WorkflowHandle[Any, Any]:
         workflow_id = workflow_id or self.handle.id
         self.started.append(workflow_id)
         return await self.client.start_workflow(
@@ -112,9 +129,7 @@ class Rig:
         )
 
     async def update(self, name: str, args: Any = None) -> CommandResult:
-        return await self.handle.execute_update(
-            name, args=[] if args is None else [args], result_type=CommandResult
-        )
+        return await self.handle.execute_update(name, args=[] if args is None else [args], result_type=CommandResult)
 
     async def state(self) -> dict[str, Any]:
         found: dict[str, Any] = await self.handle.query("state")

@@ -1,4 +1,4 @@
-"""A time-skipping server for all of these tests, and rigs on it."""
+"""Rigs: `rig` on the real development server, `skip_rig` on one that skips time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.workflow_model.model import Model
 from tests.workflow_model.rig import Rig
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(loop_scope="session")
 async def skipping(test_server_path: str) -> AsyncIterator[WorkflowEnvironment]:
     port = Ports.pick(metrics=0).temporal
     async with await WorkflowEnvironment.start_time_skipping(
@@ -30,7 +30,9 @@ async def skipping(test_server_path: str) -> AsyncIterator[WorkflowEnvironment]:
 
 async def register(client: Client) -> None:
     """Our search attributes, as set-up registers them."""
-    kinds = {name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()}
+    kinds = {
+        name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()
+    }
     await client.operator_service.add_search_attributes(
         AddSearchAttributesRequest(namespace="default", search_attributes=kinds)
     )
@@ -42,7 +44,16 @@ def model() -> Model:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
-    async with Rig(skipping.client, model) as made:
+async def rig(temporal_client: Client, model: Model) -> AsyncIterator[Rig]:
+    """On the real development server."""
+    async with Rig(temporal_client, model) as made:
+        yield made
+        made.check_books()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def skip_rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
+    """On a time-skipping server of the test's own: a terminated workflow can leave a shared one unable to skip."""
+    async with Rig(skipping, model) as made:
         yield made
         made.check_books()

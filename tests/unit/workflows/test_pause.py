@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from temporalio.testing import WorkflowEnvironment
-
 from activities.contracts import CommandArgs, PauseArgs, TriggerArgs
 from tests.workflow_model.rig import Rig
 
@@ -20,29 +18,29 @@ async def running(rig: Rig, size: int = 8_000) -> None:
     await rig.until(lambda: rig.model.in_flight["ingest_chunk"] >= 3)
 
 
-async def test_pause_mid_run_hands_back_parks_and_resume_goes_on(rig: Rig, skipping: WorkflowEnvironment) -> None:
-    model = rig.model
-    await running(rig)
-    paused = await rig.update("pause", PauseArgs(by="usr_1", reason="night"))
+async def test_pause_mid_run_hands_back_parks_and_resume_goes_on(skip_rig: Rig) -> None:
+    model = skip_rig.model
+    await running(skip_rig)
+    paused = await skip_rig.update("pause", PauseArgs(by="usr_1", reason="night"))
     assert (paused.outcome, paused.state) == ("paused", "paused")
-    state = await rig.until_state(lambda s: s["run"] and s["run"]["parked"])
+    state = await skip_rig.until_state(lambda s: s["run"] and s["run"]["parked"])
     assert sum(model.in_flight.values()) == 0
     job_id = state["run"]["id"]
-    await rig.until(lambda: model.books.jobs[job_id].status == "interrupted")
+    await skip_rig.until(lambda: model.books.jobs[job_id].status == "interrupted")
     calls = dict(model.books.calls)
 
-    await skipping.sleep(60 * DAY)
+    await skip_rig.skip(60 * DAY)
     assert model.books.calls == calls
 
     model.release("ingest_chunk")
-    resumed = await rig.update("resume", CommandArgs(by="usr_1"))
+    resumed = await skip_rig.update("resume", CommandArgs(by="usr_1"))
     assert (resumed.outcome, resumed.sync_job_id) == ("resumed", job_id)
-    done = await rig.until_state(lambda s: s["last_status"] == "completed")
+    done = await skip_rig.until_state(lambda s: s["last_status"] == "completed")
     assert model.books.stored == model.books.source
     assert done["last_counts"]["stored"] == 8_000
     assert model.books.jobs[job_id].resumed == 1
     assert len(model.books.jobs) == 1
-    await rig.check()
+    await skip_rig.check()
 
 
 async def test_a_chunk_that_was_done_is_not_done_again_after_a_pause(rig: Rig) -> None:
@@ -80,17 +78,17 @@ async def test_pause_resume_pause_in_quick_succession_still_stops(rig: Rig) -> N
     await rig.check()
 
 
-async def test_pause_while_idle_stops_polling(rig: Rig, skipping: WorkflowEnvironment) -> None:
-    await rig.start()
-    await rig.until_state(lambda s: s["last_status"] == "completed")
-    await rig.update("pause", PauseArgs(reason="x"))
-    assert (await rig.update("pause")).outcome == "unchanged"
-    await skipping.sleep(30 * DAY)
-    assert rig.model.books.calls["begin_run"] == 1
-    assert (await rig.update("resume")).outcome == "resumed"
-    await rig.until(lambda: rig.model.books.calls["begin_run"] == 2)
-    assert (await rig.update("resume")).outcome == "unchanged"
-    await rig.check()
+async def test_pause_while_idle_stops_polling(skip_rig: Rig) -> None:
+    await skip_rig.start()
+    await skip_rig.until_state(lambda s: s["last_status"] == "completed")
+    await skip_rig.update("pause", PauseArgs(reason="x"))
+    assert (await skip_rig.update("pause")).outcome == "unchanged"
+    await skip_rig.skip(30 * DAY)
+    assert skip_rig.model.books.calls["begin_run"] == 1
+    assert (await skip_rig.update("resume")).outcome == "resumed"
+    await skip_rig.until(lambda: skip_rig.model.books.calls["begin_run"] == 2)
+    assert (await skip_rig.update("resume")).outcome == "unchanged"
+    await skip_rig.check()
 
 
 async def test_pause_in_the_idle_beginning_of_a_run_is_the_last_word_in_the_documents(rig: Rig) -> None:
@@ -105,36 +103,36 @@ async def test_pause_in_the_idle_beginning_of_a_run_is_the_last_word_in_the_docu
     await rig.check()
 
 
-async def test_a_paused_sync_that_was_lost_stays_paused(rig: Rig, skipping: WorkflowEnvironment) -> None:
-    await running(rig)
-    await rig.update("pause", PauseArgs(reason="hands off"))
-    await rig.until_state(lambda s: s["run"]["parked"])
-    await rig.handle.terminate("lost")
-    rig.model.release("ingest_chunk")
-    calls = dict(rig.model.books.calls)
-    await rig.start()
-    state = await rig.until_state(lambda s: s["loaded"])
+async def test_a_paused_sync_that_was_lost_stays_paused(skip_rig: Rig) -> None:
+    await running(skip_rig)
+    await skip_rig.update("pause", PauseArgs(reason="hands off"))
+    await skip_rig.until_state(lambda s: s["run"]["parked"])
+    await skip_rig.handle.terminate("lost")
+    skip_rig.model.release("ingest_chunk")
+    calls = dict(skip_rig.model.books.calls)
+    await skip_rig.start()
+    state = await skip_rig.until_state(lambda s: s["loaded"])
     assert (state["name"], state["pause_reason"]) == ("paused", "hands off")
-    await skipping.sleep(DAY)
-    assert rig.model.books.calls == calls
-    assert rig.model.books.open_jobs() == []
-    await rig.update("resume")
-    await rig.until_state(lambda s: s["last_status"] == "completed")
-    assert rig.model.books.stored == rig.model.books.source
-    await rig.check()
+    await skip_rig.skip(DAY)
+    assert skip_rig.model.books.calls == calls
+    assert skip_rig.model.books.open_jobs() == []
+    await skip_rig.update("resume")
+    await skip_rig.until_state(lambda s: s["last_status"] == "completed")
+    assert skip_rig.model.books.stored == skip_rig.model.books.source
+    await skip_rig.check()
 
 
-async def test_a_pause_while_throttled_parks_at_once(rig: Rig) -> None:
-    rig.model.books.source = set(range(1_000))
-    rig.model.script["ingest_chunk"].extend(["throttle"] * 3)
-    await rig.start()
-    await rig.until_state(lambda s: s["run"] and s["run"]["slow"])
-    await rig.update("pause")
-    await rig.until_state(lambda s: s["run"]["parked"])
-    await rig.check()
+async def test_a_pause_while_throttled_parks_at_once(skip_rig: Rig) -> None:
+    skip_rig.model.books.source = set(range(1_000))
+    skip_rig.model.script["ingest_chunk"].extend(["throttle"] * 3)
+    await skip_rig.start()
+    await skip_rig.until_state(lambda s: s["run"] and s["run"]["slow"])
+    await skip_rig.update("pause")
+    await skip_rig.until_state(lambda s: s["run"]["parked"])
+    await skip_rig.check()
 
 
-async def test_pausing_and_unlocking_while_removals_are_in_progress(rig: Rig, skipping: WorkflowEnvironment) -> None:
+async def test_pausing_and_unlocking_while_removals_are_in_progress(rig: Rig) -> None:
     books = rig.model.books
     books.source, books.stored = set(range(90)), set(range(100))
     rig.model.hold("reconcile")
@@ -151,16 +149,16 @@ async def test_pausing_and_unlocking_while_removals_are_in_progress(rig: Rig, sk
     await rig.check()
 
 
-async def test_trigger_while_paused_waits_for_resume(rig: Rig, skipping: WorkflowEnvironment) -> None:
-    books = rig.model.books
+async def test_trigger_while_paused_waits_for_resume(skip_rig: Rig) -> None:
+    books = skip_rig.model.books
     books.paused = True
-    await rig.start()
-    triggered = await rig.update("trigger", TriggerArgs(by="usr_1", full_sync=True))
+    await skip_rig.start()
+    triggered = await skip_rig.update("trigger", TriggerArgs(by="usr_1", full_sync=True))
     assert (triggered.outcome, triggered.state) == ("started", "paused")
-    await skipping.sleep(DAY)
+    await skip_rig.skip(DAY)
     assert books.calls["begin_run"] == 0
-    await rig.update("resume")
-    await rig.until(lambda: books.jobs[triggered.sync_job_id].closed)
+    await skip_rig.update("resume")
+    await skip_rig.until(lambda: books.jobs[triggered.sync_job_id].closed)
     job = books.jobs[triggered.sync_job_id]
     assert (job.status, job.trigger, job.full_sync) == ("completed", "manual", True)
-    await rig.check()
+    await skip_rig.check()

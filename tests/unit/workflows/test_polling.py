@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from temporalio.testing import WorkflowEnvironment
-
 from tests.workflow_model.rig import Rig, kinds
 
 
-async def test_an_idle_poll_costs_eleven_events(rig: Rig, skipping: WorkflowEnvironment) -> None:
-    books = rig.model.books
+async def test_an_idle_poll_costs_eleven_events(skip_rig: Rig) -> None:
+    books = skip_rig.model.books
     books.source, books.stored = set(range(1000)), set(range(1000))
-    await rig.start()
-    await rig.until_state(lambda s: s["last_status"] == "completed")
-    await skipping.sleep(10)
-    before = (await rig.check())[-1]
-    await skipping.sleep(300 * 20)
-    after = (await rig.check())[-1]
+    await skip_rig.start()
+    await skip_rig.until_state(lambda s: s["last_status"] == "completed")
+    await skip_rig.skip(10)
+    before = (await skip_rig.check())[-1]
+    await skip_rig.skip(300 * 20)
+    after = (await skip_rig.check())[-1]
     assert books.calls["begin_run"] == 21
     assert (len(after.events) - len(before.events)) / 20 == 11, kinds(after)
 
@@ -32,18 +30,18 @@ async def test_a_first_run_costs_few_events_and_stores_everything_once(rig: Rig)
     assert len(history.events) / 20 <= 10, kinds(history)
 
 
-async def test_changes_are_found_by_the_next_poll(rig: Rig, skipping: WorkflowEnvironment) -> None:
-    books = rig.model.books
+async def test_changes_are_found_by_the_next_poll(skip_rig: Rig) -> None:
+    books = skip_rig.model.books
     books.source = set(range(100))
-    await rig.start()
-    await rig.until_state(lambda s: s["last_status"] == "completed")
+    await skip_rig.start()
+    await skip_rig.until_state(lambda s: s["last_status"] == "completed")
     books.source = set(range(10, 150))
-    await skipping.sleep(301)
-    state = await rig.until_state(lambda s: s["last_counts"]["stored"] == 50)
+    await skip_rig.skip(301)
+    state = await skip_rig.until_state(lambda s: s["last_counts"]["stored"] == 50)
     assert books.stored == books.source
     assert state["last_counts"]["removed"] == 0  # counted by the books, which the model leaves out
     assert books.calls["reconcile"] == 1
-    await rig.check()
+    await skip_rig.check()
 
 
 async def test_initial_only_completes_after_one_run(rig: Rig) -> None:
