@@ -50,6 +50,10 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
         IndexModel([("run_id", 1), ("kind", 1)]),
         IndexModel("expire_at", expireAfterSeconds=0),
     ],
+    "progress": [
+        IndexModel("run_id"),
+        IndexModel("expire_at", expireAfterSeconds=0),
+    ],
     "seen": [
         IndexModel([("run_id", 1), ("id", 1)]),
         IndexModel("expire_at", expireAfterSeconds=0),

@@ -17,10 +17,11 @@ _TALLIES = ("stored", "updated", "unchanged", "skipped", "failed", "bytes")
 
 
 class RunStore:
-    """The `chunks`, `seen` and `jobs` collections."""
+    """The `chunks`, `progress`, `seen` and `jobs` collections."""
 
     def __init__(self, database: Database) -> None:
         self._chunks = database["chunks"]
+        self._progress = database["progress"]
         self._seen = database["seen"]
         self._jobs = database["jobs"]
 
@@ -61,7 +62,12 @@ class RunStore:
 
     async def progress(self, chunk_id: str, tally: Mapping[str, int]) -> None:
         """Show how far a chunk is. Set, never added, so a repeated attempt cannot count twice."""
-        await self._chunks.update_one({"_id": chunk_id, "done": {"$ne": True}}, {"$set": {"tally": dict(tally)}})
+        run_id = chunk_id.partition(":")[0]
+        await self._progress.update_one(
+            {"_id": chunk_id},
+            {"$set": {"run_id": run_id, "tally": dict(tally), "expire_at": datetime.now(UTC) + _CHUNK_LIFE}},
+            upsert=True,
+        )
 
     async def complete(
         self, chunk_id: str, *, tally: Mapping[str, int], skipped: Mapping[str, int], accepted: Sequence[str]
@@ -74,6 +80,7 @@ class RunStore:
                 "$unset": {"items": ""},
             },
         )
+        await self.progress(chunk_id, tally)
 
     async def recount(self, run_id: str) -> tuple[dict[str, int], dict[str, int], int]:
         """Sums over the chunks of a run, from their documents: (tally, skipped by reason, chunks not done).
@@ -118,6 +125,7 @@ class RunStore:
         await self._chunks.delete_many(query)
         if chunk_ids is None:
             await self._seen.delete_many({"run_id": run_id})
+            await self._progress.delete_many({"run_id": run_id})
 
     # --- removals
 
