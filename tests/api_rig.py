@@ -41,14 +41,9 @@ JSON = dict[str, Any]
 
 @cache
 def contract() -> JSON:
-    """The contract, laid beside the checkout (`../shared`, or `shared` of a parent)."""
-    for folder in Path(__file__).resolve().parents:
-        for candidate in (folder / "shared", folder.parent / "shared"):
-            file = candidate / "contract" / "openapi.json"
-            if file.exists():
-                found: JSON = json.loads(file.read_text())
-                return found
-    raise FileNotFoundError("shared/contract/openapi.json is not beside the checkout")
+    """The contract: a copy of `shared/contract/openapi.json`, so that a clone has all it needs."""
+    found: JSON = json.loads((Path(__file__).parent / "data" / "contract.openapi.json").read_text())
+    return found
 
 
 @cache
