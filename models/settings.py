@@ -64,6 +64,12 @@ class Settings(BaseSettings):
         float, Field(gt=0, description="how long the API waits for a workflow's answer")
     ] = 20.0
     api_max_body_bytes: Annotated[int, Field(ge=1024, description="largest request body")] = 4 * 1024 * 1024
+    api_fetch_max_bytes: Annotated[
+        int, Field(ge=1, description="largest content fetched from a URL that an object is created with")
+    ] = 64 * 1024 * 1024
+    draft_keep_seconds: Annotated[
+        int, Field(ge=1, description="how long a batch may stay a draft before it is removed")
+    ] = 1800
     presigned_url_seconds: Annotated[int, Field(ge=1, description="life of a presigned blob URL")] = 3600
     allow_private_endpoints: Annotated[
         bool, Field(description="allow private and loopback `endpoint_url`s (link-local and metadata never)")
@@ -148,6 +154,12 @@ class Settings(BaseSettings):
     )
     google_token_uri: Annotated[str, Field(description="where Google gives access tokens")] = (
         "https://oauth2.googleapis.com/token"
+    )
+    graph_endpoint: Annotated[str, Field(description="where Microsoft Graph answers, with its version")] = (
+        "https://graph.microsoft.com/v1.0"
+    )
+    microsoft_authority: Annotated[str, Field(description="where Microsoft gives access tokens; https only")] = (
+        "https://login.microsoftonline.com"
     )
 
     @cached_property

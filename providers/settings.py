@@ -17,6 +17,8 @@ class ProviderSettings:
     sts_endpoint_url: str | None = None
     google_api_endpoint: str = "https://www.googleapis.com"
     google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
+    graph_endpoint: str = "https://graph.microsoft.com/v1.0"
+    microsoft_authority: str = "https://login.microsoftonline.com"
     max_object_bytes: int = 5 * 1024**4
     user_agent: str = "tidemark/0.1"
     connect_timeout: float = 10.0
@@ -32,5 +34,7 @@ class ProviderSettings:
             sts_endpoint_url=settings.sts_endpoint_url,
             google_api_endpoint=settings.google_api_endpoint.rstrip("/"),
             google_token_uri=settings.google_token_uri,
+            graph_endpoint=settings.graph_endpoint.rstrip("/"),
+            microsoft_authority=settings.microsoft_authority.rstrip("/"),
             max_object_bytes=settings.max_object_bytes,
         )
