@@ -16,6 +16,7 @@ from deploy.local.services import SEARCH_ATTRIBUTES
 from tests.workflow_model.books import Books
 from tests.workflow_model.model import Model
 from tests.workflow_model.rig import Rig
+from tests.workflow_model.short import ShortSyncWorkflow
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -55,5 +56,13 @@ async def rig(temporal_client: Client, model: Model) -> AsyncIterator[Rig]:
 async def skip_rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
     """On a time-skipping server of the test's own: a terminated workflow can leave a shared one unable to skip."""
     async with Rig(skipping, model) as made:
+        yield made
+        made.check_books()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def short_rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
+    """Skips time, and continues as new after 40 events."""
+    async with Rig(skipping, model, workflows=[ShortSyncWorkflow]) as made:
         yield made
         made.check_books()
