@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ from deploy.local.services import Service
 from deploy.local.tools import ToolError, find_temporal
 
 __all__ = ["Stack"]
+
+_KILL_SECONDS = 10.0
 
 _DATA = (
     *("blobs", "log", "mongod", "run", "s3", "temporal.db*", "temporal.toml"),
@@ -157,9 +160,13 @@ class Stack:
         return pid
 
     def kill(self, name: str, number: int) -> None:
-        """Send a signal to one part."""
+        """Send a signal to one part; after SIGKILL it is gone when this returns."""
         if not self.processes.signal(name, number):
             raise ToolError(f"{name} does not run", "Start it first.")
+        deadline = time.monotonic() + _KILL_SECONDS
+        # A process with much memory dies slowly; started again too soon, it would be taken for running.
+        while number == signal.SIGKILL and self.processes.pid(name) is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def down(self, *, wipe: bool = False) -> None:
         """End what this stack started; `wipe` removes its data too."""
