@@ -13,6 +13,8 @@ from api.pagination import pagination
 from api.syncs import sync_of
 from models.common import cut
 from models.jobs import (
+    BulkMarkDLQRequest,
+    BulkMarkDLQResponse,
     BulkRequeueDLQRequest,
     BulkRequeueDLQResponse,
     DLQListResponse,
@@ -93,6 +95,18 @@ async def requeue(call: Call[BulkRequeueDLQRequest, NoQuery]) -> BulkRequeueDLQR
     result = await call.services.commands.sync(sync, "requeue", args)
     await call.audit("requeue", "sync", sync["_id"], count=result.count)
     return BulkRequeueDLQResponse(requeued=result.count)
+
+
+@operations.add(
+    "POST", "/dlq/bulk-mark-failed", "bulk_mark_dlq_permanently_failed_buckets_id_syncs_config",
+    role=Role.WRITE, body=BulkMarkDLQRequest, answers=BulkMarkDLQResponse,
+)  # fmt: skip
+async def give_up(call: Call[BulkMarkDLQRequest, NoQuery]) -> BulkMarkDLQResponse:
+    """Give dead letters of these error types up: no healing attempts until the object changes or is requeued."""
+    sync = await sync_of(call)
+    updated = await call.services.dead_letters.give_up(call.scope, sync["_id"], call.body.error_types)
+    await call.audit("give_up", "sync", sync["_id"], count=updated)
+    return BulkMarkDLQResponse(updated=updated)
 
 
 @operations.add("GET", "/metrics", "get_sync_metrics_buckets_id_config", role=Role.READ, answers=SyncMetricsResponse)

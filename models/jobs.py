@@ -10,6 +10,8 @@ from models.common import Count, Percent, Reply, Request, Text1000, UtcDatetime
 from models.paging import PaginationResponse
 
 __all__ = [
+    "BulkMarkDLQRequest",
+    "BulkMarkDLQResponse",
     "BulkRequeueDLQRequest",
     "BulkRequeueDLQResponse",
     "DLQListResponse",
@@ -81,6 +83,18 @@ class BulkRequeueDLQResponse(Reply):
     """How many were given another chance."""
 
     requeued: Count
+
+
+class BulkMarkDLQRequest(Request):
+    """Which dead letters are given up, by their error types."""
+
+    error_types: Annotated[list[str], Field(min_length=1)]
+
+
+class BulkMarkDLQResponse(Reply):
+    """How many were given up by this call."""
+
+    updated: Count
 
 
 class SyncDeadLetterObjectModel(Reply):

@@ -47,12 +47,12 @@ class DeadLetterStore:
                 "max_retries_reached": True,
                 "resolved_at": None,
             },
-            {"source_object_id": 1, "fingerprint": 1, "last_seen_at": 1, "last_reattempt_at": 1},
+            {"source_object_id": 1, "fingerprint": 1, "last_seen_at": 1, "last_reattempt_at": 1, "given_up_at": 1},
         ):
             source_id = doc["source_object_id"]
             if doc.get("fingerprint") != fingerprints[source_id]:
                 continue
-            if (doc.get("last_reattempt_at") or doc["last_seen_at"]) + heal_after > now:
+            if doc.get("given_up_at") or (doc.get("last_reattempt_at") or doc["last_seen_at"]) + heal_after > now:
                 held.add(source_id)
             else:
                 healing.append(doc["_id"])
@@ -116,6 +116,7 @@ class DeadLetterStore:
                     "max_retries_reached": False,
                     "retry_count": 0,
                     "disposal_reason": None,
+                    "given_up_at": None,
                     "requeued_at": datetime.now(UTC),
                 }
             },

@@ -1,8 +1,9 @@
-"""Dead letters as the API reads them."""
+"""Dead letters as the API reads them, and gives them up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from models.scope import Scope
@@ -28,6 +29,26 @@ class DeadLetterReader:
             query["error_type"] = {"$in": list(error_types)}
         found = self._letters.find(query, {"source": 0}, sort=[("last_seen_at", -1), ("_id", -1)], limit=limit)
         return await found.to_list(), await self._letters.count_documents(query)
+
+    async def give_up(self, scope: Scope, sync_config_id: str, error_types: Sequence[str]) -> int:
+        """No more attempts for open letters of these types, until the object changes or is requeued. Idempotent."""
+        result = await self._letters.update_many(
+            {
+                "sync_config_id": sync_config_id,
+                **scope.fields,
+                "error_type": {"$in": list(error_types)},
+                "resolved_at": None,
+                "given_up_at": None,
+            },
+            {
+                "$set": {
+                    "max_retries_reached": True,
+                    "given_up_at": datetime.now(UTC),
+                    "disposal_reason": "marked_permanently_failed",
+                }
+            },
+        )
+        return result.modified_count
 
     async def by_error(self, scope: Scope, sync_config_id: str) -> dict[str, int]:
         """Open exhausted letters by error type."""
