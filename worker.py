@@ -26,6 +26,7 @@ from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.worker import Worker
 
 from activities.batches import BatchActivities
+from activities.bucket_deletion import BucketDeletionActivities
 from activities.engine import Engine
 from activities.errors import ErrorInterceptor
 from activities.health import HealthActivities
@@ -40,7 +41,9 @@ from stores.blobs import open_blob_store
 from stores.database import connect, ensure_indexes
 from stores.vault import Vault
 from workflows.batch import BatchWorkflow
+from workflows.bucket_deletion import BucketDeletionWorkflow
 from workflows.connection import ConnectionWorkflow
+from workflows.draft import DraftWorkflow
 from workflows.guard import GuardInterceptor
 from workflows.maintenance import MaintenanceArgs, MaintenanceWorkflow
 from workflows.sync import SyncWorkflow
@@ -72,12 +75,20 @@ async def wire(settings: Settings, client: Client) -> Wired:
     reconcile = ReconcileActivities(engine)
     batches, health = BatchActivities(engine, client), HealthActivities(engine, client)
     maintenance = MaintenanceActivities(engine, client)
+    deletion = BucketDeletionActivities(engine, client)
     interceptors = [ErrorInterceptor(), GuardInterceptor()]
     grace = timedelta(seconds=settings.shutdown_grace_seconds)
     workflows = Worker(
         client,
         task_queue=settings.workflow_queue,
-        workflows=[SyncWorkflow, BatchWorkflow, ConnectionWorkflow, MaintenanceWorkflow],
+        workflows=[
+            SyncWorkflow,
+            BatchWorkflow,
+            ConnectionWorkflow,
+            MaintenanceWorkflow,
+            BucketDeletionWorkflow,
+            DraftWorkflow,
+        ],
         max_concurrent_workflow_task_polls=2,
         interceptors=interceptors,
     )
@@ -96,6 +107,10 @@ async def wire(settings: Settings, client: Client) -> Wired:
             batches.begin_batch,
             batches.post_batch,
             batches.finish_batch,
+            deletion.stop_work,
+            deletion.purge_objects,
+            deletion.finish,
+            deletion.reap_draft,
             health.check,
             maintenance.start_missing,
             maintenance.purge_blobs,

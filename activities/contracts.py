@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 
 __all__ = [
     "BatchInput",
+    "BucketDeletionInput",
     "CommandArgs",
     "CommandResult",
     "ConnectionInput",
     "Counts",
     "DecisionArgs",
+    "DraftInput",
     "PauseArgs",
     "RequeueArgs",
     "SyncInput",
@@ -38,6 +40,22 @@ class BatchInput:
     """Starts a BatchWorkflow."""
 
     batch_id: str = ""
+
+
+@dataclass
+class DraftInput:
+    """Starts a DraftWorkflow, which removes the batch if it is still a draft then."""
+
+    batch_id: str = ""
+    keep_seconds: int = 1800
+
+
+@dataclass
+class BucketDeletionInput:
+    """Starts a BucketDeletionWorkflow. `at_once`: syncs are cancelled instead of being let end in order."""
+
+    bucket_id: str = ""
+    at_once: bool = False
 
 
 @dataclass
