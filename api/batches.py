@@ -8,12 +8,12 @@ from api.buckets import bucket_of
 from api.errors import not_found
 from api.operations import Call, NoBody, NoQuery, Operations
 from api.pagination import pagination
-from models.batches import BatchModel, ListBatchesRequest, ListBatchesResponse, TaskResponse
+from models.batches import BatchModel, CancellationOutcome, ListBatchesRequest, ListBatchesResponse, TaskResponse
 from models.paging import PageRequest
 from models.scope import Role
 from stores.database import Document
 
-__all__ = ["batches", "tasks"]
+__all__ = ["batches", "shown", "task_shown", "tasks"]
 
 batches = Operations("BucketBatchesApi", "/v1/buckets/{bucket_identifier}/batches", namespaced=True)
 tasks = Operations("TasksApi", "/v1/tasks", namespaced=False)
@@ -51,7 +51,7 @@ async def find(call: Call[ListBatchesRequest, NoQuery]) -> ListBatchesResponse:
             conditions["_id"] = ""  # of another bucket or namespace: none of this one's
     found = await call.services.batches.page(call.scope, bucket["_id"], conditions, page)
     return ListBatchesResponse(
-        results=[_shown(document) for document in found.documents],
+        results=[shown(document) for document in found.documents],
         total_count=found.total or 0,
         pagination=pagination(call.request, page, found).model_dump(),
     )
@@ -64,38 +64,63 @@ async def get(call: Call[NoBody, NoQuery]) -> BatchModel:
     document = await call.services.batches.get(call.scope, call.path["batch_id"], bucket_id=bucket["_id"])
     if document is None:
         raise not_found("batch", call.path["batch_id"])
-    return _shown(document)
+    return shown(document)
 
 
 @tasks.add("GET", "/{task_id}", "get_task", role=Role.READ, answers=TaskResponse)
 async def get_task(call: Call[NoBody, NoQuery]) -> TaskResponse:
     """Read a task by id; a batch's task is `batch/` and the batch's id."""
     task_id = call.path["task_id"]
-    document = None
     if task_id.startswith(_TASK_PREFIX):
-        document = await call.services.batches.get(call.organization, task_id.removeprefix(_TASK_PREFIX))
-    # A draft has not been submitted, so nothing works on it yet.
-    if document is None or document["status"] == "DRAFT":
-        raise not_found("task", task_id)
-    error = document.get("error")
+        batch = await call.services.batches.get(call.organization, task_id.removeprefix(_TASK_PREFIX))
+        # A draft has not been submitted, so nothing works on it yet.
+        if batch is not None and batch["status"] != "DRAFT":
+            return task_shown(batch)
+    else:
+        task = await call.services.tasks.get(call.caller.internal_id, task_id)
+        if task is not None:
+            return _deletion_shown(task)
+    raise not_found("task", task_id)
+
+
+def task_shown(batch: Document, *, asked: int | None = None) -> TaskResponse:
+    """A batch's processing as a task; `asked`: how many pieces of work were told to stop."""
+    error = batch.get("error")
     return TaskResponse(
-        task_id=task_id,
+        task_id=f"{_TASK_PREFIX}{batch['_id']}",
         task_type="api_buckets_batches_process",
-        status=document["status"],
-        inputs=[document["_id"]],
+        status=batch["status"],
+        inputs=[batch["_id"]],
         outputs=[],
         additional_data={
-            "batch_id": document["_id"],
-            "bucket_id": document["bucket_id"],
-            "namespace_id": document["namespace_id"],
-            "object_count": len(document.get("object_ids") or []),
+            "batch_id": batch["_id"],
+            "bucket_id": batch["bucket_id"],
+            "namespace_id": batch["namespace_id"],
+            "object_count": len(batch.get("object_ids") or []),
             **({"error": error} if error else {}),
         },
-        error=error if document["status"] == "FAILED" else None,
+        error=error if batch["status"] == "FAILED" else None,
+        cancellation=None
+        if asked is None
+        else CancellationOutcome(ray_jobs_requested=asked, ray_jobs_accepted=asked, ray_jobs_refused=0),
     )
 
 
-def _shown(document: Document) -> BatchModel:
+def _deletion_shown(task: Document) -> TaskResponse:
+    names = ("bucket_id", "bucket_name", "object_count", "removed_objects")
+    return TaskResponse(
+        task_id=task["_id"],
+        task_type=task["task_type"],
+        status=task["status"],
+        inputs=[task["bucket_id"]],
+        outputs=[],
+        additional_data={name: task.get(name) for name in names},
+        error=task.get("error"),
+    )
+
+
+def shown(document: Document) -> BatchModel:
+    """A batch as answered."""
     status = document["status"]
     return BatchModel.model_validate(
         {
@@ -103,6 +128,8 @@ def _shown(document: Document) -> BatchModel:
             "batch_id": document["_id"],
             "failed_object_count": len(document.get("failed_objects") or []),
             "lifecycle": _LIFECYCLES.get(status),
-            "lifecycle_reason": document.get("error") if status in {"FAILED", "CANCELED"} else None,
+            "lifecycle_reason": (document.get("cancel_reason") or document.get("error"))
+            if status in {"FAILED", "CANCELED"}
+            else None,
         }
     )

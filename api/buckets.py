@@ -21,12 +21,12 @@ from stores.database import Document
 from stores.failures import DuplicateError
 from stores.pages import PageOfDocuments, Sort
 
-__all__ = ["bucket_of", "operations"]
+__all__ = ["UNSERVED", "bucket_of", "open_bucket_of", "operations", "shown"]
 
 operations = Operations("BucketsApi", "/v1/buckets", namespaced=True)
 
 _DEFAULT_LIMIT = 10  # the contract's, for this list only
-_UNSERVED = {
+UNSERVED = {
     "destination": "blobs are kept in the server's own blob store",
     "ingest_filter": "it needs retrievers, which are not part of this system",
     "source_adapter": "objects come from syncs or from the objects operations",
@@ -47,7 +47,7 @@ _FIELDS = {
 async def create(call: Call[BucketCreateRequest, NoQuery]) -> BucketResponse:
     """Create a bucket."""
     body = call.body.settled()
-    for name, reason in _UNSERVED.items():
+    for name, reason in UNSERVED.items():
         if body.pop(name) is not None:
             raise invalid(f"{name} is not supported: {reason}", code="not_supported", field=name)
     try:
@@ -102,9 +102,19 @@ async def bucket_of(call: Call[Any, Any]) -> Document:
     return document
 
 
+async def open_bucket_of(call: Call[Any, Any]) -> Document:
+    """The same for something new in it. Raises 404, and 409 once the bucket is being deleted."""
+    document = await bucket_of(call)
+    if document["status"] == "DEACTIVATED":
+        raise conflict("the bucket is being deleted", code="bucket_deleting")
+    return document
+
+
 def shown(document: Document) -> BucketResponse:
     """A bucket as answered."""
-    return BucketResponse.model_validate({**document, "bucket_id": document["_id"]})
+    return BucketResponse.model_validate(
+        {**document, "bucket_id": document["_id"], "is_locked": document.get("status") == "DEACTIVATED"}
+    )
 
 
 async def _list(call: Call[Any, Any], page: PageRequest, **conditions: Any) -> ListBucketsResponse:

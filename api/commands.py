@@ -16,6 +16,7 @@ import structlog
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
+    WorkflowFailureError,
     WorkflowUpdateFailedError,
     WorkflowUpdateRPCTimeoutOrCancelledError,
 )
@@ -30,7 +31,15 @@ from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.contracts import CommandArgs, CommandResult, ConnectionInput, SyncInput
+from activities.contracts import (
+    BatchInput,
+    BucketDeletionInput,
+    CommandArgs,
+    CommandResult,
+    ConnectionInput,
+    DraftInput,
+    SyncInput,
+)
 from api.errors import ApiError, conflict, unavailable
 from models.settings import Settings
 
@@ -41,6 +50,8 @@ log = structlog.get_logger("api.commands")
 _SUMMARY_LIMIT = 200
 # So that a worker that is silent and a server that is silent are told apart.
 _SPARE_SECONDS = 1.0
+# A cancelled batch is settled within one activity; a worker that is away must not hold the answer up.
+_SETTLING_SECONDS = 5.0
 _NOT_REACHABLE = {RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.RESOURCE_EXHAUSTED}
 # The workflow ended between being found and being asked; asking once more starts it.
 _LOST_RACE = {RPCStatusCode.NOT_FOUND, RPCStatusCode.ABORTED, RPCStatusCode.ALREADY_EXISTS}
@@ -92,15 +103,9 @@ class Commands:
 
     async def start_connection(self, connection_id: str) -> None:
         """Have a health workflow for this connection. Raises ApiError 503."""
-        async with self._reaching_temporal():
-            await self._client.start_workflow(
-                "ConnectionWorkflow",
-                ConnectionInput(connection_id=connection_id),
-                id=f"connection/{connection_id}",
-                task_queue=self._settings.workflow_queue,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            )
+        await self._start(
+            "ConnectionWorkflow", ConnectionInput(connection_id=connection_id), f"connection/{connection_id}"
+        )
 
     async def start_connection_soon(self, connection_id: str) -> None:
         """The same when Temporal can be reached; else the next start of the API does it."""
@@ -108,6 +113,54 @@ class Commands:
             await self.start_connection(connection_id)
         except ApiError as error:
             log.warning("connection_workflow_not_started", connection_id=connection_id, error=error.message)
+
+    async def start_batch(self, batch_id: str, objects: int, bucket_id: str) -> None:
+        """Have a batch processed; one that ended before is processed again. Raises ApiError 503."""
+        await self._start(
+            "BatchWorkflow",
+            BatchInput(batch_id=batch_id),
+            f"batch/{batch_id}",
+            static_summary=f"{objects} objects of {bucket_id}",
+        )
+
+    async def cancel_batch(self, batch_id: str) -> None:
+        """Cancel a batch and wait a little for it to settle; one that has ended is left alone. Raises ApiError 503."""
+        handle = self._client.get_workflow_handle(f"batch/{batch_id}")
+        async with self._reaching_temporal():
+            try:
+                await handle.cancel()
+                async with asyncio.timeout(_SETTLING_SECONDS):
+                    await handle.result()
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+            except (TimeoutError, WorkflowFailureError):
+                return  # still on its way, or ended as a cancelled batch ends
+
+    async def start_draft_soon(self, batch_id: str) -> None:
+        """Have a draft removed when its time is over; without Temporal it stays until someone deletes it."""
+        args = DraftInput(batch_id=batch_id, keep_seconds=self._settings.draft_keep_seconds)
+        try:
+            await self._start("DraftWorkflow", args, f"draft/{batch_id}")
+        except ApiError as error:
+            log.warning("draft_workflow_not_started", batch_id=batch_id, error=error.message)
+
+    async def start_bucket_deletion(self, bucket_id: str, *, at_once: bool) -> None:
+        """Have a bucket deleted; a deletion that runs is left alone. Raises ApiError 503."""
+        args = BucketDeletionInput(bucket_id=bucket_id, at_once=at_once)
+        await self._start("BucketDeletionWorkflow", args, f"bucket-deletion/{bucket_id}")
+
+    async def _start(self, workflow: str, args: Any, workflow_id: str, **more: Any) -> None:
+        async with self._reaching_temporal():
+            await self._client.start_workflow(
+                workflow,
+                args,
+                id=workflow_id,
+                task_queue=self._settings.workflow_queue,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                **more,
+            )
 
     async def reachable(self) -> bool:
         """Whether the Temporal server answers."""

@@ -150,6 +150,8 @@ class Operations:
 
 def ignored_keys(body: BaseModel) -> list[dict[str, Any]]:
     """Warnings for undeclared keys of a body that may carry them."""
+    if getattr(type(body), "keeps_extra", False):
+        return []
     declared = ", ".join(sorted(type(body).model_fields))
     return [
         DegradedEntry(

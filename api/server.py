@@ -11,8 +11,10 @@ import orjson
 from aiohttp import web
 
 from api import (
+    batch_changes,
     batches,
     blobs,
+    bucket_changes,  # noqa: F401 - declares its operations beside those of buckets
     buckets,
     connections,
     health,
@@ -42,6 +44,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         sync_commands.operations,
         runs.operations,
         batches.batches,
+        batch_changes.operations,
         batches.tasks,
         blobs.operations,
         *unsupported.groups,

@@ -11,7 +11,9 @@ from models.settings import Settings
 from providers.base import CheckReport
 from stores.audit import AuditStore
 from stores.batches_read import BatchReader
+from stores.batches_write import BatchWriter
 from stores.blobs import BlobStore, signing_key
+from stores.bucket_deletion import TaskReader
 from stores.buckets import BucketStore
 from stores.connections import ConnectionStore
 from stores.database import Database
@@ -59,6 +61,8 @@ class Services:
     object_writer: ObjectStore
     engine: SyncConfigStore
     batches: BatchReader
+    batch_writer: BatchWriter
+    tasks: TaskReader
     audit: AuditStore
 
 
@@ -90,5 +94,7 @@ def build(
         object_writer=ObjectStore(database),
         engine=SyncConfigStore(database),
         batches=BatchReader(database),
+        batch_writer=BatchWriter(database),
+        tasks=TaskReader(database),
         audit=AuditStore(database),
     )

@@ -43,9 +43,17 @@ async def start_missing(services: Services) -> None:
 async def _start_all(services: Services) -> tuple[int, int]:
     syncs = [sync async for sync in services.syncs.all_due()]
     connections = await services.connections.all_live()
+    await _each(_go_on_deleting(services), await services.buckets.all_deleting())
     await _each(services.commands.start_sync, syncs)
     await _each(services.commands.start_connection, connections)
     return len(syncs), len(connections)
+
+
+def _go_on_deleting(services: Services) -> Callable[[str], Awaitable[None]]:
+    async def start(bucket_id: str) -> None:
+        await services.commands.start_bucket_deletion(bucket_id, at_once=False)
+
+    return start
 
 
 async def _each(start: Callable[[T], Awaitable[None]], items: Sequence[T]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from activities.contracts import CommandArgs, PauseArgs
-from api.buckets import bucket_of
+from api.buckets import bucket_of, open_bucket_of
 from api.errors import ApiError, conflict, invalid, not_found
 from api.operations import Call, NoBody, NoQuery, Operations
 from api.pagination import pagination
@@ -50,7 +50,7 @@ _NO_CONFIG = {"status", "is_active", "ingest_filter"}
 )  # fmt: skip
 async def create(call: Call[SyncCreateRequest, NoQuery]) -> SyncConfigurationModel:
     """Create a sync and start it."""
-    bucket = await bucket_of(call)
+    bucket = await open_bucket_of(call)
     body = call.body
     connection = await call.services.connections.get(call.organization, body.connection_id)
     if connection is None:

@@ -9,29 +9,13 @@ from models.scope import Role
 __all__ = ["groups"]
 
 _BUCKET = "/v1/buckets/{bucket_identifier}"
-_BATCH = f"{_BUCKET}/batches/{{batch_id}}"
 _CONNECTION = "/v1/organizations/connections/{connection_identifier}"
 _DRIVE = "list_google_drive_{}_organizations_connections"
 
 # tag, method, path, operation id, role, what it would do
 NOT_YET: tuple[tuple[str, str, str, str, Role, str], ...] = (
-    ("BucketsApi", "PATCH", _BUCKET, "patch_bucket", Role.WRITE, "changing a bucket"),
-    ("BucketsApi", "PUT", _BUCKET, "update_bucket", Role.WRITE, "changing a bucket"),
-    ("BucketsApi", "DELETE", _BUCKET, "delete_bucket", Role.WRITE, "deleting a bucket"),
     ("BucketObjectsApi", "POST", f"{_BUCKET}/objects", "create_object_buckets", Role.WRITE,
      "creating objects by hand"),
-    ("BucketBatchesApi", "POST", f"{_BUCKET}/batches", "create_batch_buckets_batches", Role.WRITE,
-     "creating batches by hand"),
-    ("BucketBatchesApi", "DELETE", _BATCH, "delete_batch_buckets_batches", Role.WRITE, "deleting a batch"),
-    ("BucketBatchesApi", "POST", f"{_BATCH}/objects",
-     "add_objects_to_batch_buckets_batches", Role.WRITE,
-     "adding objects to a batch"),
-    ("BucketBatchesApi", "POST", f"{_BATCH}/submit", "submit_batch_buckets_batches", Role.WRITE,
-     "submitting a batch by hand"),
-    ("BucketBatchesApi", "POST", f"{_BATCH}/cancel", "cancel_batch_buckets_batches", Role.WRITE,
-     "cancelling a batch"),
-    ("BucketSyncsApi", "POST", "/v1/buckets/{bucket_id}/syncs/{sync_config_id}/dlq/bulk-mark-failed",
-     "bulk_mark_dlq_permanently_failed_buckets_id_syncs_config", Role.WRITE, "marking dead letters"),
     ("OrganizationConnectionsApi", "GET", f"{_CONNECTION}/folders", _DRIVE.format("folders"), Role.READ,
      "browsing Google Drive"),
     ("OrganizationConnectionsApi", "GET", f"{_CONNECTION}/files", _DRIVE.format("files"), Role.READ,

@@ -2,13 +2,104 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from models.common import Count, OpenRequest, Reply, TaskStatus, UtcDatetime
+from models.common import Count, OpenRequest, Reply, Request, TaskStatus, UtcDatetime
+from models.objects import LogicalOperator
+from models.paging import Query, QueryBool
 
-__all__ = ["BatchModel", "ListBatchesRequest", "ListBatchesResponse", "TaskResponse"]
+__all__ = [
+    "LARGEST_BATCH",
+    "AddObjectsToBatchRequest",
+    "BatchModel",
+    "CancelQuery",
+    "CancellationOutcome",
+    "CreateBatchQuery",
+    "CreateBatchRequest",
+    "GenericDeleteResponse",
+    "ListBatchesRequest",
+    "ListBatchesResponse",
+    "SkipValidationQuery",
+    "SubmitBatchRequest",
+    "SubmitQuery",
+    "TaskResponse",
+]
+
+LARGEST_BATCH = 50_000
+ObjectIds = Annotated[list[str], Field(min_length=1)]
+
+
+class BatchMetadata(OpenRequest):
+    """Notes about a batch; other keys are kept too."""
+
+    keeps_extra: ClassVar[bool] = True
+
+    campaign_id: str | None = None
+    source: str | None = None
+    tags: list[str] | None = None
+    notes: str | None = None
+
+
+class CreateBatchRequest(Request):
+    """A new draft of objects named, or selected by `filters`; with `auto_submit` it is submitted at once."""
+
+    object_ids: ObjectIds | None = None
+    filters: LogicalOperator | None = None
+    collection_ids: list[str] | None = None
+    limit: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | None = None
+    dedup_strategy: Literal["skip", "replace", "force"] | None = "skip"
+    metadata: BatchMetadata | None = None
+    batch_name: Annotated[str, Field(max_length=256)] | None = None
+    auto_submit: bool | None = False
+    trigger_processing: bool | None = None
+
+
+class AddObjectsToBatchRequest(Request):
+    """More objects for a draft."""
+
+    object_ids: ObjectIds
+
+
+class SubmitBatchRequest(Request):
+    """How a draft is processed."""
+
+    include_processing_history: bool | None = True
+    collection_ids: list[str] | None = None
+    webhook_url: str | None = None
+
+
+class SkipValidationQuery(Query):
+    """Whether objects that do not exist are taken too."""
+
+    skip_validation: QueryBool | None = None
+
+
+class CreateBatchQuery(SkipValidationQuery):
+    """The same, and whether to submit at once (`trigger_processing` is the old name)."""
+
+    auto_submit: QueryBool | None = False
+    trigger_processing: QueryBool | None = None
+
+
+class SubmitQuery(Query):
+    """Whether a batch that ended without success is processed again."""
+
+    force: QueryBool | None = None
+
+
+class CancelQuery(Query):
+    """Why a batch is cancelled."""
+
+    reason: str | None = None
+
+
+class GenericDeleteResponse(Reply):
+    """What was deleted."""
+
+    message: str | None = "Successfully deleted"
+    success: bool | None = True
 
 
 class ListBatchesRequest(OpenRequest):
@@ -69,6 +160,14 @@ class ListBatchesResponse(Reply):
     pagination: dict[str, Any] | None = None
 
 
+class CancellationOutcome(Reply):
+    """How many pieces of work were asked to stop, and how many did."""
+
+    ray_jobs_requested: int | None = 0
+    ray_jobs_accepted: int | None = 0
+    ray_jobs_refused: int | None = 0
+
+
 class TaskResponse(Reply):
     """A piece of work in the background."""
 
@@ -79,3 +178,6 @@ class TaskResponse(Reply):
     outputs: list[str | dict[str, Any]] | None = None
     additional_data: dict[str, Any] | None = None
     error: str | None = None
+    cancellation: CancellationOutcome | None = None
+    queue_position: int | None = None
+    estimated_wait_minutes: float | None = None

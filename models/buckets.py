@@ -7,14 +7,18 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from models.common import Count, DegradedEntry, Reply, Request, TaskStatus, UtcDatetime
-from models.paging import Limit, Offset, PageNumber, PageQuery, PaginationResponse
+from models.paging import Limit, Offset, PageNumber, PageQuery, PaginationResponse, Query, QueryBool
 
 __all__ = [
+    "BucketChangeQuery",
     "BucketCreateRequest",
+    "BucketDeleteQuery",
     "BucketListQuery",
+    "BucketPatchRequest",
     "BucketResponse",
     "BucketSchema",
     "BucketSchemaField",
+    "BucketUpdateRequest",
     "ListBucketsRequest",
     "ListBucketsResponse",
     "UniqueKeyConfig",
@@ -79,6 +83,44 @@ class BucketCreateRequest(Request):
     destination: dict[str, Any] | None = None
     ingest_filter: dict[str, Any] | None = None
     source_adapter: dict[str, Any] | None = None
+
+
+class BucketPatchRequest(Request):
+    """What to change of a bucket: absent keeps, null clears."""
+
+    bucket_name: BucketName | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+    bucket_schema: BucketSchema | None = None
+    source_adapter: dict[str, Any] | None = None
+    unique_key: UniqueKeyConfig | None = None
+    destination: dict[str, Any] | None = None
+    ingest_filter: dict[str, Any] | None = None
+
+
+class BucketUpdateRequest(Request):
+    """The same for PUT, with the storage class."""
+
+    bucket_name: BucketName | None = None
+    description: str | None = None
+    metadata: dict[str, Any] | None = None
+    bucket_schema: BucketSchema | None = None
+    storage_class: Literal["standard", "nearline", "coldline", "archive"] | None = None
+    destination: dict[str, Any] | None = None
+    ingest_filter: dict[str, Any] | None = None
+    unique_key: UniqueKeyConfig | None = None
+
+
+class BucketChangeQuery(Query):
+    """Whether a schema may stop fitting the objects that are there."""
+
+    force_schema_break: QueryBool | None = False
+
+
+class BucketDeleteQuery(Query):
+    """Whether running syncs are cancelled at once instead of being let end in order."""
+
+    force_foreclose: QueryBool | None = False
 
 
 class BucketListQuery(PageQuery):

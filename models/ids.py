@@ -9,7 +9,18 @@ import string
 __all__ = ["new_id", "object_id"]
 
 _ALPHABET = string.ascii_lowercase + string.digits
-_LENGTHS = {"conn": 15, "int": 24, "usr": 15, "btch": 12, "bkt": 12, "ns": 12, "sync": 15, "job": 18, "key": 12}
+_LENGTHS = {
+    "conn": 15,
+    "int": 24,
+    "usr": 15,
+    "btch": 12,
+    "bkt": 12,
+    "ns": 12,
+    "sync": 15,
+    "job": 18,
+    "key": 12,
+    "obj": 24,
+}
 
 
 def new_id(prefix: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -12,6 +12,9 @@ from models.paging import Limit, Offset, PageNumber, PaginationResponse, Query, 
 
 __all__ = [
     "BlobModel",
+    "CreateBlobRequest",
+    "CreateObjectQuery",
+    "CreateObjectRequest",
     "Filter",
     "FilterCondition",
     "ListObjectsRequest",
@@ -83,6 +86,51 @@ class ListObjectsRequest(OpenRequest):
     next_cursor: str | None = None
     after: str | None = None
     include_total: bool | None = None
+
+
+class EdgeModel(OpenRequest):
+    """A named relation to another object; other keys are kept too."""
+
+    type: str
+    target_object_id: str
+    target_collection_id: str | None = None
+    direction: Literal["out", "in"] | None = "out"
+    attributes: dict[str, Any] | None = None
+
+
+class CreateBlobRequest(Request):
+    """Content for a property: `data` is a URL, base64 (bare or a data URL), text, or JSON."""
+
+    property: Annotated[str, Field(min_length=1, max_length=100)]
+    key_prefix: str | None = None
+    type: BucketSchemaFieldType
+    data: str | int | float | bool | dict[str, Any] | list[Any] | None = None
+    upload_id: Annotated[str, Field(pattern=r"^upl_[a-zA-Z0-9_-]+$")] | None = None
+    checksum: str | None = None
+    metadata: dict[str, Any] | None = None
+    canonicalize_source: bool | None = None
+    force_remirror: bool | None = None
+
+
+class CreateObjectRequest(OpenRequest):
+    """A new object: every other key is a custom field of it."""
+
+    keeps_extra: ClassVar[bool] = True
+
+    key_prefix: str | None = None
+    blobs: list[CreateBlobRequest] | None = None
+    skip_duplicates: bool | None = False
+    canonicalize_source: bool | None = True
+    force_remirror: bool | None = False
+    edges: list[EdgeModel] | None = None
+    idempotency_key: Annotated[str, Field(max_length=255)] | None = None
+
+
+class CreateObjectQuery(Query):
+    """What happens when the unique key is taken, and whether to process at once."""
+
+    policy: Literal["insert", "update", "upsert"] | None = None
+    auto_process: QueryBool | None = None
 
 
 class ObjectQuery(Query):

@@ -153,7 +153,7 @@ class Settings(BaseSettings):
         "https://www.googleapis.com"
     )
     google_token_uri: Annotated[str, Field(description="where Google gives access tokens")] = (
-        "https://oauth2.googleapis.com/token"
+        "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
     )
     graph_endpoint: Annotated[str, Field(description="where Microsoft Graph answers, with its version")] = (
         "https://graph.microsoft.com/v1.0"

@@ -76,6 +76,23 @@ class BucketStore:
             projection={"stats_runs": 0},
         )
 
+    async def change(self, scope: Scope, bucket_id: str, fields: Mapping[str, Any]) -> Document | None:
+        """Set fields. Raises DuplicateError on a name in use."""
+        try:
+            return await self._buckets.find_one_and_update(
+                {**scope.fields, "_id": bucket_id},
+                {"$set": {**fields, "updated_at": datetime.now(UTC)}},
+                {"stats_runs": 0},
+                return_document=True,
+            )
+        except DuplicateKeyError as error:
+            raise DuplicateError(f"a bucket named {fields.get('bucket_name')!r} exists already") from error
+
+    async def all_deleting(self) -> list[str]:
+        """Ids of the buckets whose deletion has begun, of all organizations (start-up only)."""
+        found = self._buckets.find({"status": "DEACTIVATED"}, {"_id": 1})
+        return [document["_id"] async for document in found]
+
     async def removed_one(self, bucket_id: str, *, size: int) -> None:
         """An object was removed by hand."""
         await self._buckets.update_one(

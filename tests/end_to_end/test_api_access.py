@@ -20,6 +20,8 @@ from tests.api_rig import Key, Rig, RunningRig
 GUARDED = [one for one in OPERATIONS if one.role is not None]
 SECRETS = {"type": "access_key", "access_key_id": "AKIAPLANTED", "secret_access_key": "planted-secret"}
 BODIES: dict[str, Any] = {
+    "bulk_mark_dlq_permanently_failed_buckets_id_syncs_config": {"error_types": ["x"]},
+    "add_objects_to_batch_buckets_batches": {"object_ids": ["obj_x"]},
     "create_bucket": {"bucket_name": "x", "bucket_schema": {"properties": {}}},
     "create_sync_configuration_buckets": {"connection_id": "conn_x", "source_path": "s"},
     "create_storage_connection_organizations": {
