@@ -11,7 +11,7 @@ from providers.s3 import S3Provider
 from providers.settings import ProviderSettings
 from providers.tigris import TigrisProvider
 
-__all__ = ["ProviderSettings", "open_provider"]
+__all__ = ["ProviderSettings", "open_provider", "provider_types"]
 
 
 class _Factory(Protocol):
@@ -37,3 +37,8 @@ def open_provider(
     if factory is None:
         raise Misconfigured(f"there is no provider {provider_type!r}", provider=provider_type)
     return factory(provider_config, credentials, settings)
+
+
+def provider_types() -> list[str]:
+    """The provider types that this version serves."""
+    return sorted(_REGISTRY)
