@@ -17,6 +17,7 @@ from models.buckets import (
 )
 from models.scope import Role
 from stores.bucket_deletion import deletion_task_id
+from stores.database import Document
 from stores.failures import DuplicateError
 
 __all__ = ["breaks"]
@@ -74,17 +75,8 @@ async def _change(call: Call[Any, BucketChangeQuery]) -> BucketResponse:
             raise invalid(f"{name} cannot be cleared: every bucket has one", field=name)
     if not changes:
         return shown(bucket)
-    if bucket["object_count"] and "unique_key" in changes and changes["unique_key"] != bucket.get("unique_key"):
-        raise conflict("the unique key names the objects that are there: it is fixed", code="unique_key_fixed")
-    if "bucket_schema" in changes and bucket["object_count"] and not call.query.force_schema_break:
-        broken = list(breaks(bucket["bucket_schema"], changes["bucket_schema"]))
-        if broken:
-            raise conflict(
-                f"objects that are there may not fit the new schema ({'; '.join(broken)}); "
-                "force_schema_break=true changes it all the same",
-                code="schema_break",
-                details={"breaks": broken},
-            )
+    if bucket["object_count"]:
+        _refuse_breaks(bucket, changes, forced=bool(call.query.force_schema_break))
     try:
         changed = await call.services.buckets.change(call.scope, bucket["_id"], changes)
     except DuplicateError as error:
@@ -93,6 +85,22 @@ async def _change(call: Call[Any, BucketChangeQuery]) -> BucketResponse:
         raise not_found("bucket", call.path["bucket_identifier"])
     await call.audit("update", "bucket", bucket["_id"], fields=sorted(changes))
     return shown(changed)
+
+
+def _refuse_breaks(bucket: Document, changes: Mapping[str, Any], *, forced: bool) -> None:
+    """What must not change under objects that are there."""
+    if "unique_key" in changes and changes["unique_key"] != bucket.get("unique_key"):
+        raise conflict("the unique key names the objects that are there: it is fixed", code="unique_key_fixed")
+    if "bucket_schema" not in changes or forced:
+        return
+    broken = list(breaks(bucket["bucket_schema"], changes["bucket_schema"]))
+    if broken:
+        raise conflict(
+            f"objects that are there may not fit the new schema ({'; '.join(broken)}); "
+            "force_schema_break=true changes it all the same",
+            code="schema_break",
+            details={"breaks": broken},
+        )
 
 
 def breaks(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -7,13 +7,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from activities.contracts import CommandArgs
+from activities.contracts import CommandArgs, PauseArgs
 from api.errors import conflict, invalid, not_found
 from api.operations import Call, NoBody, NoQuery, Operations
 from api.pagination import pagination
 from api.validation import problem
 from models.common import StorageProvider, cut
 from models.connections import (
+    ConnectionDeleteQuery,
     ListStorageConnectionsRequest,
     StorageConnectionCreateRequest,
     StorageConnectionListResponse,
@@ -24,12 +25,16 @@ from models.connections import (
 from models.paging import PageQuery
 from models.providers import CONFIGS, ProviderConfig, shown_config, split_credentials
 from models.scope import Role
+from providers import provider_types
 from providers.endpoints import check_endpoint
 from providers.errors import Misconfigured, ProviderError
 from stores.database import Document
 from stores.failures import DuplicateError
 
 __all__ = ["operations"]
+
+# More than this one by one would not end within a request.
+_MOST_SYNCS = 100
 
 operations = Operations("OrganizationConnectionsApi", "/v1/organizations/connections", namespaced=False)
 
@@ -41,6 +46,13 @@ operations = Operations("OrganizationConnectionsApi", "/v1/organizations/connect
 async def create(call: Call[StorageConnectionCreateRequest, NoQuery]) -> StorageConnectionModel:
     """Create a connection, by default only if it works."""
     body = call.body.settled()
+    if body["provider_type"] not in provider_types():
+        raise invalid(
+            f"{body['provider_type']} connections are not served by this version; "
+            f"these are: {', '.join(provider_types())}",
+            code="provider_not_served",
+            field="provider_type",
+        )
     config, credentials = split_credentials(await _config(call, body["provider_type"], body["provider_config"]))
     if body["test_before_save"]:
         try:
@@ -129,22 +141,31 @@ async def update(call: Call[StorageConnectionUpdateRequest, NoQuery]) -> Storage
     return shown(updated)
 
 
-@operations.add("DELETE", "/{connection_identifier}", "delete_storage_connection_organizations", role=Role.ADMIN)
-async def delete(call: Call[NoBody, NoQuery]) -> Mapping[str, str]:
-    """Archive a connection that no sync uses. It cannot come back; its name is free again."""
+@operations.add(
+    "DELETE", "/{connection_identifier}", "delete_storage_connection_organizations",
+    role=Role.ADMIN, query=ConnectionDeleteQuery,
+)  # fmt: skip
+async def delete(call: Call[NoBody, ConnectionDeleteQuery]) -> Mapping[str, str]:
+    """Archive a connection that no sync uses; with `force` its syncs are paused first. It cannot come back."""
     document = await _connection(call)
-    if document["status"] != "ARCHIVED":
-        users = await call.services.connections.used_by(call.organization, document["_id"])
-        if users:
-            names = ", ".join(user["_id"] for user in users)
-            raise conflict(
-                f"these syncs use the connection: {names}. Delete them first",
-                code="connection_in_use",
-                details={"sync_config_ids": [user["_id"] for user in users]},
-            )
-        await call.services.connections.archive(call.organization, document["_id"])
-        await call.audit("delete", "connection", document["_id"])
-    return {"message": "the connection is archived", "connection_id": document["_id"], "status": "ARCHIVED"}
+    reply = {"message": "the connection is archived", "connection_id": document["_id"], "status": "ARCHIVED"}
+    if document["status"] == "ARCHIVED":
+        return reply
+    users = await call.services.connections.used_by(call.organization, document["_id"], limit=_MOST_SYNCS)
+    names = [user["_id"] for user in users]
+    if users and not call.query.force:
+        raise conflict(
+            f"these syncs use the connection: {', '.join(names[:20])}. Delete them first, or force=true pauses them",
+            code="connection_in_use",
+            details={"sync_config_ids": names},
+        )
+    args = PauseArgs(by=call.caller.user_id, reason="its connection was archived")
+    for user in users:
+        if not user.get("paused"):
+            await call.services.commands.sync(user, "pause", args)
+    await call.services.connections.archive(call.organization, document["_id"])
+    await call.audit("delete", "connection", document["_id"], paused=len(users))
+    return {**reply, "paused_sync_config_ids": ", ".join(names)} if names else reply
 
 
 @operations.add(

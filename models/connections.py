@@ -7,9 +7,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from models.common import Count, OpenRequest, Reply, Request, StorageProvider, TaskStatus, Text1000, UtcDatetime
-from models.paging import PaginationResponse
+from models.paging import PaginationResponse, Query, QueryBool
 
 __all__ = [
+    "ConnectionDeleteQuery",
     "ListStorageConnectionsRequest",
     "StorageConnectionCreateRequest",
     "StorageConnectionListResponse",
@@ -53,6 +54,12 @@ class StorageConnectionUpdateRequest(OpenRequest):
     is_active: bool | None = None
     write_enabled: bool | None = None
     provider_config: dict[str, Any] | None = None
+
+
+class ConnectionDeleteQuery(Query):
+    """Whether syncs that use the connection are paused instead of standing in the way (not of the contract)."""
+
+    force: QueryBool | None = False
 
 
 class ListStorageConnectionsRequest(Request):

@@ -88,7 +88,7 @@ class ConnectionStore:
         """Live syncs that use a connection."""
         return await self._syncs.find(
             {"connection_id": connection_id, "internal_id": scope.internal_id, "deleted_at": None},
-            {"bucket_id": 1, "source_path": 1},
+            {"bucket_id": 1, "source_path": 1, "internal_id": 1, "connection_id": 1, "source_type": 1, "paused": 1},
             limit=limit,
         ).to_list()
 
