@@ -100,7 +100,7 @@ async def test_serve_starts_missing_workflows_and_stops_on_sigterm(
                     await asyncio.sleep(0.2)
         handle = temporal_client.get_workflow_handle(f"sync/{alive['_id']}")
         async with asyncio.timeout(15):
-            while not await runs(handle):  # noqa: ASYNC110 - the start-up of another process has no event
+            while not await runs(handle):
                 await asyncio.sleep(0.2)
         for other in (deleted, paused):
             assert not await runs(temporal_client.get_workflow_handle(f"sync/{other['_id']}"))

@@ -42,7 +42,7 @@ async def rig(settings: Settings, temporal_address: str, temporal_client: Client
 
 async def until(ask: Callable[[], Any], good: Callable[[Any], bool], *, seconds: float = 30) -> Any:
     async with asyncio.timeout(seconds):
-        while not good(answer := await call(ask)):  # noqa: ASYNC110 - the API has no event to wait for
+        while not good(answer := await call(ask)):
             await asyncio.sleep(0.2)
     return answer
 
@@ -275,7 +275,7 @@ async def test_a_shrunken_source_asks_before_anything_is_removed(rig: Rig, moto_
 
     async def step(path: str, good: Callable[[Any], bool], method: str = "GET") -> Any:
         async with asyncio.timeout(30):
-            while not good(reply := (await rig.ask(method, path, owner))[1]):  # noqa: ASYNC110 - nothing to wait for
+            while not good(reply := (await rig.ask(method, path, owner))[1]):
                 await asyncio.sleep(0.2)
         return reply
 
