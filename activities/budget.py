@@ -27,8 +27,8 @@ class ByteBudget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self.give(size)
+            # Served and cancelled at once; or it stood in the way of smaller ones behind it.
+            self.give(size if turn.done() and not turn.cancelled() else 0)
             raise
         return size
 

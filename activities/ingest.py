@@ -20,6 +20,8 @@ from activities.contracts import Counts
 from activities.engine import Engine, SyncContext
 from activities.fetch import Fetched, Fetcher, Verdict
 from activities.hand_back import Stop, run_until_handed_back
+from activities.metrics import count_throttle
+from activities.pace import Pace
 from activities.run_contracts import IngestArgs, IngestResult
 from activities.writing import GroupWriter
 from models.ids import object_id
@@ -32,7 +34,10 @@ __all__ = ["MAX_TRIES", "ChunkIngestion", "IngestActivities"]
 
 # Temporal's three attempts, counted per object so that a lost worker costs no object one of its own.
 MAX_TRIES = 3
-_THROTTLE_SECONDS = 5.0
+# A source that lets most things through is asked for the rest soon; one that does not, later each time.
+_SOON_SECONDS = 1.0
+_THROTTLE_SECONDS = 2.0
+_LONGEST_THROTTLE_SECONDS = 30.0
 _STREAM_BYTES = 8 * 1024 * 1024
 _UNKNOWN_BYTES = 1024 * 1024
 
@@ -80,7 +85,7 @@ class ChunkIngestion:
         self._failures: dict[str, Document] = {f["id"]: f for f in chunk.get("failures", [])}
         self._book = _Book()
         self._requests = 0
-        self._retry_after = 0.0
+        self._held = 0
         self._in_flight = 0
         self._fetchers = 0
         self._letters_open = False
@@ -88,6 +93,7 @@ class ChunkIngestion:
         self._group = max(1, int(context.sync.get("batch_size") or 50))
         wanted = context.sync.get("sync_concurrency") or engine.settings.sync_concurrency
         self._concurrency = max(1, min(int(wanted), self._group) >> args.slow)
+        self._pace = Pace(self._concurrency)
         self._permits = asyncio.Semaphore(self._group)
         self._fetcher = Fetcher(engine, context)
         self._writer = GroupWriter(
@@ -100,10 +106,14 @@ class ChunkIngestion:
         self._letters_open = await self._engine.letters.any(self._context.id)
         feed = iter(todo)
         self._fetchers = min(self._concurrency, len(todo))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(self._fetchers):
-                group.create_task(self._fetch_from(feed))
-            group.create_task(self._commit_groups())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._fetchers):
+                    group.create_task(self._fetch_from(feed))
+                group.create_task(self._commit_groups())
+        finally:
+            # What an attempt that failed still held on its way to a commit.
+            self._engine.memory.give(self._held)
         return await self._settle()
 
     async def show_progress(self) -> None:
@@ -151,17 +161,18 @@ class ChunkIngestion:
                 await self._permits.acquire()
                 # A body is held whole until its group commits, and copied once on its way; a stream holds two batches.
                 budget = await self._engine.memory.take(min(2 * (item["size"] or _UNKNOWN_BYTES), _STREAM_BYTES))
-                if self._stop.requested or self._retry_after:
+                self._held += budget
+                await self._pace.enter()
+                if self._stop.requested or self._pace.closed:
+                    self._pace.leave()
                     self._release(budget)
                     return
                 self._in_flight += 1
                 try:
                     fetched = await self._fetch(item)
-                except BaseException:
-                    self._release(budget)
-                    raise
                 finally:
                     self._in_flight -= 1
+                    self._pace.leave()
                 if fetched is None:
                     self._release(budget)
                 else:
@@ -172,21 +183,26 @@ class ChunkIngestion:
             self._queue.put_nowait(None)
 
     def _release(self, budget: int) -> None:
+        self._held -= budget
         self._engine.memory.give(budget)
         self._permits.release()
 
     async def _fetch(self, item: Document) -> Fetched | None:
-        """None: not this time. Throttled ends this attempt's fetching, transient trouble is counted for the next."""
+        """None: not this time. Throttled slows this attempt down, transient trouble is counted for the next."""
         source = SourceObject.from_document(item)
         try:
             fetched = await self._fetcher.fetch(item["op"], source)
         except Throttled as error:
-            self._retry_after = max(self._retry_after, error.retry_after or _THROTTLE_SECONDS)
+            self._requests += 1
+            self._pace.was_throttled(error.retry_after)
             return None
         except Transient as error:
+            self._requests += 1
+            self._pace.went_through()
             tries = self._failures.get(source.id, {}).get("tries", 0) + 1
             self._failures[source.id] = _failure(source.id, tries, error.reason, str(error))
             return None
+        self._pace.went_through()
         self._requests += fetched.requests
         return fetched
 
@@ -196,23 +212,17 @@ class ChunkIngestion:
         # Half a group commits while the other half is being fetched: never more than one group is outstanding.
         enough = max(1, self._group // 2)
         ready: list[Fetched] = []
-        try:
-            while True:
-                while not self._queue.empty() or (
-                    len(ready) < enough and (self._in_flight or (self._fetchers and not ready))
-                ):
-                    if (fetched := await self._queue.get()) is not None:
-                        ready.append(fetched)
-                if not ready:
-                    return
-                group, ready = ready[: self._group], ready[self._group :]
-                try:
-                    await self._commit(group)
-                finally:
-                    for one in group:
-                        self._release(one.budget)
-        finally:
-            for one in ready:
+        while True:
+            while not self._queue.empty() or (
+                len(ready) < enough and (self._in_flight or (self._fetchers and not ready))
+            ):
+                if (fetched := await self._queue.get()) is not None:
+                    ready.append(fetched)
+            if not ready:
+                return
+            group, ready = ready[: self._group], ready[self._group :]
+            await self._commit(group)
+            for one in group:
                 self._release(one.budget)
 
     async def _commit(self, group: list[Fetched]) -> None:
@@ -267,11 +277,8 @@ class ChunkIngestion:
 
     async def _unfinished(self, left: list[str]) -> IngestResult:
         counts = Counts(requests=self._requests)
-        if self._retry_after:
-            until = datetime.now(UTC) + timedelta(seconds=self._retry_after)
-            await self._engine.configs.throttle_connection(self._context.sync["connection_id"], until)
-            counts.throttle_waits = 1
-            return IngestResult(counts=counts, retry_after=self._retry_after)
+        if self._pace.throttled:
+            return await self._throttled(counts)
         if self._stop.requested:
             return IngestResult(counts=counts, handed_back=True)
         failing = [self._failures[i] for i in left if i in self._failures]
@@ -282,7 +289,18 @@ class ChunkIngestion:
                 type="ObjectsStillFailing",
             )
         # A lost worker used up an attempt: the objects have tries left, so the workflow schedules the chunk anew.
-        return IngestResult(counts=counts, retry_after=_THROTTLE_SECONDS)
+        return IngestResult(counts=counts, retry_after=_SOON_SECONDS)
+
+    async def _throttled(self, counts: Counts) -> IngestResult:
+        """The workflow waits, and where the source needs a pause everything on the connection does."""
+        count_throttle(self._context.connection["provider_type"])
+        counts.throttle_waits = 1
+        if not self._pace.heavy:
+            return IngestResult(counts=counts, retry_after=_SOON_SECONDS, steady=True)
+        wait = self._pace.asked_to_wait or min(_LONGEST_THROTTLE_SECONDS, _THROTTLE_SECONDS * 2**self._args.slow)
+        until = datetime.now(UTC) + timedelta(seconds=wait)
+        await self._engine.configs.throttle_connection(self._context.sync["connection_id"], until)
+        return IngestResult(counts=counts, retry_after=wait)
 
     async def _bury(self, source_ids: list[str]) -> None:
         items = {item["id"]: item for item in self._items}

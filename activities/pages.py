@@ -18,6 +18,7 @@ from temporalio import activity
 from activities.contracts import Counts
 from activities.engine import Engine, SyncContext
 from activities.hand_back import Stop, run_until_handed_back
+from activities.metrics import count_throttle
 from activities.run_contracts import ListArgs, ListResult, Segment
 from activities.staging import CHUNK_OBJECTS, Staging
 from providers.base import Page, SourceObject, content_part
@@ -34,6 +35,8 @@ _PAGES_TO_JUDGE = 3
 _HAND_OVER_SECONDS = 2.0
 # Without any, one activity walks on; a longer walk is only a longer redo after a crash.
 _WALK_SECONDS = 120.0
+# A throttled page is asked for again after this long, unless the source says otherwise.
+_THROTTLE_SECONDS = 2.0
 # Pages between two remembered keys: where later passes may split the walk.
 _MARK_EVERY = 8
 # Orders what a feed says: a later page, or a page of a later listing, wins.
@@ -142,7 +145,8 @@ class Listing:
                     await _drop(ahead)
                     ahead = None
         except Throttled as error:
-            self.result.retry_after = max(self.result.retry_after, error.retry_after or 5.0)
+            count_throttle(self._context.connection["provider_type"])
+            self.result.retry_after = max(self.result.retry_after, error.retry_after or _THROTTLE_SECONDS)
             self.result.counts.throttle_waits += 1
         except Exception as error:  # noqa: BLE001 - kept to stop the other walkers first, then raised by run()
             self._failure = self._failure or error

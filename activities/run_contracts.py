@@ -149,11 +149,15 @@ class IngestArgs:
 
 @dataclass
 class IngestResult:
-    """Outcome of a chunk. Not `done`: handed back, to be ingested again later."""
+    """Outcome of a chunk. Not `done`: handed back, to be ingested again later.
+
+    `retry_after` says when; `steady` that the source let most of it through, so nothing has to slow down for it.
+    """
 
     counts: Counts = field(default_factory=Counts)
     done: bool = False
     retry_after: float = 0.0
+    steady: bool = False
     handed_back: bool = False
 
 

@@ -212,8 +212,8 @@ ROWS: dict[str, Callable[[Bench], Awaitable[list[Row | Figure]]]] = {
     "first-small": first_small,
     "poll-small": poll_small,
     "changes": changes,
-    "first-large": first_large,
     "poll-many": poll_many,
+    "first-large": first_large,
     "first-slow": first_slow,
     "poll-slow": poll_slow,
 }
