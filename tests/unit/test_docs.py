@@ -75,4 +75,4 @@ def test_readme_maps_every_folder() -> None:
 
 
 if __name__ == "__main__":
-    print(settings_table())  # noqa: T201 - to be pasted
+    print(settings_table())

@@ -79,7 +79,7 @@ class Rig:
             "graceful_shutdown_timeout": timedelta(seconds=0),
             "interceptors": [GuardInterceptor()],
         }
-        beats = {"max_heartbeat_throttle_interval": BEAT, "default_heartbeat_throttle_interval": BEAT}
+        beats: dict[str, Any] = {"max_heartbeat_throttle_interval": BEAT, "default_heartbeat_throttle_interval": BEAT}
         workers = [
             Worker(
                 self.client,
@@ -129,7 +129,9 @@ class Rig:
         )
 
     async def update(self, name: str, args: Any = None) -> CommandResult:
-        return await self.handle.execute_update(name, args=[] if args is None else [args], result_type=CommandResult)
+        given = [] if args is None else [args]
+        result: CommandResult = await self.handle.execute_update(name, args=given, result_type=CommandResult)
+        return result
 
     async def state(self) -> dict[str, Any]:
         found: dict[str, Any] = await self.handle.query("state")
@@ -139,7 +141,8 @@ class Rig:
         """Wait, in real time, for something in the model."""
         async with asyncio.timeout(limit):
             while not condition():
-                self.model.books.violations and self.check_books()
+                if self.model.books.violations:
+                    self.check_books()
                 await asyncio.sleep(0.01)
 
     async def until_state(self, condition: Callable[[dict[str, Any]], object], limit: float = LIMIT) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 import pytest_asyncio
@@ -17,6 +19,7 @@ from tests.workflow_model.books import Books
 from tests.workflow_model.model import Model
 from tests.workflow_model.rig import Rig
 from tests.workflow_model.short import ShortSyncWorkflow
+from workflows import failures, policies
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -61,8 +64,18 @@ async def skip_rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def short_rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
-    """Skips time, and continues as new after 40 events."""
-    async with Rig(skipping, model, workflows=[ShortSyncWorkflow]) as made:
+async def short_rig(temporal_client: Client, model: Model, hasty: None) -> AsyncIterator[Rig]:
+    """On the real server; continues as new after 40 events and waits for nothing."""
+    async with Rig(temporal_client, model, workflows=[ShortSyncWorkflow]) as made:
         yield made
         made.check_books()
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries and repetitions come at once."""
+    at_once = timedelta(milliseconds=10)
+    monkeypatch.setattr(policies, "AGAIN", at_once)
+    monkeypatch.setattr(failures, "_AGAIN_SECONDS", at_once.total_seconds())
+    monkeypatch.setattr(policies, "_THREE", replace(policies._THREE, initial_interval=at_once))
+    monkeypatch.setattr(policies, "_ENDLESS", replace(policies._ENDLESS, initial_interval=at_once))

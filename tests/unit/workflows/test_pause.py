@@ -69,7 +69,7 @@ async def test_pause_resume_pause_in_quick_succession_still_stops(rig: Rig) -> N
     await rig.update("pause")
     await rig.until_state(lambda s: s["run"]["parked"])
     assert sum(model.in_flight.values()) == 0
-    assert model.books.paused
+    assert model.books.paused == 1
     model.release("ingest_chunk")
     await rig.update("resume")
     await rig.until_state(lambda s: s["last_status"] == "completed")
