@@ -77,5 +77,5 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     at_once = timedelta(milliseconds=10)
     monkeypatch.setattr(policies, "AGAIN", at_once)
     monkeypatch.setattr(failures, "_AGAIN_SECONDS", at_once.total_seconds())
-    monkeypatch.setattr(policies, "_THREE", replace(policies._THREE, initial_interval=at_once))
+    monkeypatch.setattr(policies, "_THREE", replace(policies._THREE, initial_interval=at_once, maximum_attempts=1))
     monkeypatch.setattr(policies, "_ENDLESS", replace(policies._ENDLESS, initial_interval=at_once))
