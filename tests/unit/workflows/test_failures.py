@@ -141,14 +141,3 @@ async def test_a_sync_that_is_gone_ends(rig: Rig) -> None:
     handle = await rig.start()
     assert await handle.result() == "deleted"
     await rig.check()
-
-
-async def test_a_store_that_stays_away_while_a_run_begins_does_not_fill_the_history(short_rig: Rig) -> None:
-    rig, model = short_rig, short_rig.model
-    model.choose = lambda name: "store" if name == "begin_run" else ""
-    await rig.start()
-    await rig.until_state(lambda s: s["executions"] >= 3)
-    model.choose = lambda _name: ""
-    await rig.until_state(lambda s: s["last_status"] == "completed")
-    for history in await rig.check():
-        assert len(history.events) < 80
