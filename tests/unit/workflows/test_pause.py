@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from activities.contracts import CommandArgs, PauseArgs, TriggerArgs
 from tests.workflow_model.rig import Rig
 
@@ -61,23 +59,6 @@ async def test_a_chunk_that_was_done_is_not_done_again_after_a_pause(rig: Rig) -
     await rig.check()
 
 
-async def test_pause_resume_pause_in_quick_succession_still_stops(rig: Rig) -> None:
-    model = rig.model
-    await running(rig)
-    for _ in range(3):
-        await asyncio.gather(rig.update("pause"), rig.update("resume"))
-    await rig.update("pause")
-    await rig.until_state(lambda s: s["run"]["parked"])
-    assert sum(model.in_flight.values()) == 0
-    assert model.books.paused == 1
-    model.release("ingest_chunk")
-    await rig.update("resume")
-    await rig.until_state(lambda s: s["last_status"] == "completed")
-    assert not model.books.paused
-    assert model.books.stored == model.books.source
-    await rig.check()
-
-
 async def test_pause_while_idle_stops_polling(skip_rig: Rig) -> None:
     await skip_rig.start()
     await skip_rig.until_state(lambda s: s["last_status"] == "completed")
@@ -101,25 +82,6 @@ async def test_pause_in_the_idle_beginning_of_a_run_is_the_last_word_in_the_docu
     await rig.until(lambda: model.books.status == "SUSPENDED")
     assert model.books.paused
     await rig.check()
-
-
-async def test_a_paused_sync_that_was_lost_stays_paused(skip_rig: Rig) -> None:
-    await running(skip_rig)
-    await skip_rig.update("pause", PauseArgs(reason="hands off"))
-    await skip_rig.until_state(lambda s: s["run"]["parked"])
-    await skip_rig.handle.terminate("lost")
-    skip_rig.model.release("ingest_chunk")
-    calls = dict(skip_rig.model.books.calls)
-    await skip_rig.start()
-    state = await skip_rig.until_state(lambda s: s["loaded"])
-    assert (state["name"], state["pause_reason"]) == ("paused", "hands off")
-    await skip_rig.skip(DAY)
-    assert skip_rig.model.books.calls == calls
-    assert skip_rig.model.books.open_jobs() == []
-    await skip_rig.update("resume")
-    await skip_rig.until_state(lambda s: s["last_status"] == "completed")
-    assert skip_rig.model.books.stored == skip_rig.model.books.source
-    await skip_rig.check()
 
 
 async def test_a_pause_while_throttled_parks_at_once(skip_rig: Rig) -> None:
