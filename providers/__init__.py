@@ -9,6 +9,7 @@ from providers.base import Provider
 from providers.errors import Misconfigured
 from providers.s3 import S3Provider
 from providers.settings import ProviderSettings
+from providers.sharepoint import SharePointProvider
 from providers.tigris import TigrisProvider
 
 __all__ = ["ProviderSettings", "open_provider", "provider_types"]
@@ -22,6 +23,7 @@ class _Factory(Protocol):
 
 _REGISTRY: dict[str, _Factory] = {
     "s3": S3Provider,
+    "sharepoint": SharePointProvider,
     "tigris": TigrisProvider,
 }
 

@@ -1,0 +1,7 @@
+"""SharePoint and OneDrive, by Microsoft Graph."""
+
+from __future__ import annotations
+
+from providers.sharepoint.provider import SharePointProvider
+
+__all__ = ["SharePointProvider"]
