@@ -20,6 +20,7 @@ from api import (
     health,
     objects,
     openapi,
+    previews,
     runs,
     startup,
     sync_commands,
@@ -38,6 +39,7 @@ OPERATIONS: tuple[Operation, ...] = tuple(
     for resource in (
         health.operations,
         connections.operations,
+        previews.operations,
         buckets.operations,
         objects.operations,
         syncs.operations,

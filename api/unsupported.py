@@ -9,17 +9,11 @@ from models.scope import Role
 __all__ = ["groups"]
 
 _BUCKET = "/v1/buckets/{bucket_identifier}"
-_CONNECTION = "/v1/organizations/connections/{connection_identifier}"
-_DRIVE = "list_google_drive_{}_organizations_connections"
 
 # tag, method, path, operation id, role, what it would do
 NOT_YET: tuple[tuple[str, str, str, str, Role, str], ...] = (
     ("BucketObjectsApi", "POST", f"{_BUCKET}/objects", "create_object_buckets", Role.WRITE,
      "creating objects by hand"),
-    ("OrganizationConnectionsApi", "GET", f"{_CONNECTION}/folders", _DRIVE.format("folders"), Role.READ,
-     "browsing Google Drive"),
-    ("OrganizationConnectionsApi", "GET", f"{_CONNECTION}/files", _DRIVE.format("files"), Role.READ,
-     "browsing Google Drive"),
 )  # fmt: skip
 
 

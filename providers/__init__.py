@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from providers.base import Provider
 from providers.errors import Misconfigured
+from providers.google_drive import GoogleDriveProvider
 from providers.s3 import S3Provider
 from providers.settings import ProviderSettings
 from providers.sharepoint import SharePointProvider
@@ -22,6 +23,7 @@ class _Factory(Protocol):
 
 
 _REGISTRY: dict[str, _Factory] = {
+    "google_drive": GoogleDriveProvider,
     "s3": S3Provider,
     "sharepoint": SharePointProvider,
     "tigris": TigrisProvider,

@@ -1,0 +1,110 @@
+"""Google Drive through the whole stack: the API, the workflow, the provider, a simulated Drive."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+
+from deploy.local.client import Api
+from deploy.local.stack import Stack
+from tests.chaos.rig import Landing, World, settled, until, world
+from tests.simulators.google_drive import Answer, DriveSimulator
+from tests.simulators.s3_faults import FaultyS3
+
+ME = "me@example.com"
+
+
+@pytest.fixture(scope="module")
+def drive() -> Iterator[DriveSimulator]:
+    with DriveSimulator.running() as simulator:
+        yield simulator
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def here(make_stack: Callable[..., Stack], drive: DriveSimulator) -> AsyncIterator[World]:
+    stack = make_stack(
+        workers=1,
+        settings={"TIDEMARK_GOOGLE_API_ENDPOINT": drive.url, "TIDEMARK_GOOGLE_TOKEN_URI": drive.token_uri},
+    )
+    stack.up()
+    async with world(stack, FaultyS3()) as found:
+        yield found
+
+
+async def connect(api: Api, drive: DriveSimulator, name: str) -> str:
+    config = {"credentials": drive.service_account(), "impersonate_user": ME}
+    body = {"name": name, "provider_type": "google_drive", "provider_config": config}
+    return str((await api.call("POST", "/organizations/connections", body))["connection_id"])
+
+
+async def paths(landing: Landing) -> set[str]:
+    return {str(one["source_details"][0]["source_path"]) for one in await landing.objects()}
+
+
+@pytest.mark.slow
+async def test_a_sync_follows_a_drive_at_the_cost_of_its_changes(here: World, drive: DriveSimulator) -> None:
+    tree = drive.tree
+    for i in range(60):
+        tree.put(f"work/d{i % 3}/f{i:02d}.txt", b"%d" % i)
+    tree.put("work/leaving/inner/x.txt", b"x")
+    connection = await connect(here.api, drive, "drive")
+
+    browse = f"/organizations/connections/{connection}"
+    folders = await here.api.call("GET", f"{browse}/folders?path=/")
+    assert [one["path"] for one in folders["results"]] == ["/work"]
+    files = await here.api.call("GET", f"{browse}/files?path=/work/d0", None, max_results=5)
+    assert len(files["files"]) == 5 and files["has_more"]
+    assert (await here.api.call("POST", f"{browse}/test"))["success"]
+
+    mapping = {"mappings": {
+        "content": {"target_type": "blob", "source": {"type": "file"}, "blob_property": "content"},
+        "author": {"target_type": "field", "source": {"type": "drive_property", "key": "author"}},
+    }}  # fmt: skip
+    landing = await here.sync("/work", connection_id=connection, schema_mapping=mapping)
+    settled(await landing.first(), stored=61)
+    by_name = {file.name: file.id for file in tree.files.values()}
+
+    before = drive.total()
+    settled(await landing.again(), stored=0, updated=0, seen=0)
+    assert drive.total() - before <= 5  # nothing changed: no file is listed
+
+    tree.put("work/d0/f00.txt", b"changed")
+    tree.show(by_name["f01.txt"], appProperties={"author": "Ada"})
+    tree.rename(by_name["f02.txt"], "renamed.txt")
+    tree.trash(by_name["f03.txt"])
+    tree.move(by_name["f04.txt"], tree.folder("elsewhere"))
+    tree.put("work/d1/new.txt", b"new")
+    before, media = drive.total(), drive.counts["files.media"]
+    counts = settled(await landing.again(), stored=1, updated=3)
+    assert counts["removed"] == 2
+    assert drive.total() - before <= 25
+    assert drive.counts["files.media"] - media == 2  # a rename and a property fetch no bytes
+
+    tree.rename(by_name["d2"], "renamed-folder")
+    tree.move(by_name["leaving"], tree.folder("elsewhere"))
+    counts = settled(await landing.again(), updated=20)
+    assert counts["removed"] == 1
+    found = await paths(landing)
+    assert "renamed-folder/f05.txt" in found and "d0/renamed.txt" not in found and "d2/renamed.txt" not in found
+    assert "renamed-folder/renamed.txt" in found and "leaving/inner/x.txt" not in found
+    assert {str(one.get("author")) for one in await landing.objects()} == {"Ada", "None"}
+    truth = {
+        file.id: file.body
+        for file in tree.below(by_name["work"])
+        if file.mime_type == "text/plain" and not file.trashed
+    }
+    landing.source = "-"
+    assert await landing.recount(truth) == 59
+
+    drive.script("changes.list", Answer.error(400, "invalid", "Invalid Value"))
+    tree.put("work/d1/after.txt", b"after")
+    await landing.again()  # the token is refused: a full pass follows at once, by itself
+
+    async def caught_up() -> bool:
+        return "d1/after.txt" in await paths(landing) and (await landing.jobs())[0]["status"] == "completed"
+
+    await until(caught_up)
+    assert len(await paths(landing)) == 60
+    assert await landing.letters() == []

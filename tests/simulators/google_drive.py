@@ -1,0 +1,284 @@
+"""A small real server that speaks Drive v3 and Google's token endpoint, with scripted faults.
+
+    with DriveSimulator.running() as drive:
+        drive.tree.put("reports/a.txt", b"...")
+        drive.script("files.list", Answer(429, headers={"Retry-After": "3"}))
+        provider(endpoint=drive.url, token_uri=drive.token_uri, credentials=drive.service_account())
+        assert drive.counts["files.list"] == 1
+
+Calls are named as in the API: files.list, files.get, files.media, files.export, exportLink, changes.list,
+changes.getStartPageToken, drives.list, drives.get, about.get, token. By hand, with sample data:
+
+    python -m tests.simulators.google_drive --port 9100
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import contextlib
+import json
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs
+
+from aiohttp import web
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from google.auth import jwt
+
+from tests.simulators.google_drive_calls import Calls, Refusal
+from tests.simulators.google_drive_tree import Tree
+
+__all__ = ["Answer", "DriveSimulator", "sample"]
+
+_ROBOT = "robot@project.iam.gserviceaccount.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A scripted answer. `cut`: the body ends early. `drop`: no answer. `delay`: seconds before it, -1 for ever."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: int | None = None
+    drop: bool = False
+    delay: float = 0.0
+    genuine: bool = False
+    """Answer as usual, but late or cut."""
+
+    @classmethod
+    def error(cls, status: int, reason: str, message: str = "", **headers: str) -> Answer:
+        """An error body as Drive sends it."""
+        refusal = Refusal(status, reason, message)
+        return cls(status, refusal.body(), {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+class DriveSimulator:
+    """See the module. `requests` keeps (call, query, headers) of each request."""
+
+    def __init__(self) -> None:
+        self.tree = Tree()
+        self.robot = _ROBOT
+        self.counts: Counter[str] = Counter()
+        self.requests: list[tuple[str, dict[str, str], dict[str, str]]] = []
+        self.url = ""
+        self.token_seconds = 3600
+        self.client_secret = "secret"
+        self.refresh_tokens: dict[str, str] = {"refresh-1": "me@example.com"}
+        self.calls = Calls(self.tree)
+        self._scripts: dict[str, deque[Answer]] = {}
+        self._tokens: dict[str, tuple[str, float]] = {}
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.private_key = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode()
+        self._public = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    # --- what a test uses
+
+    @property
+    def token_uri(self) -> str:
+        """Where tokens are given."""
+        return f"{self.url}/token"
+
+    def service_account(self) -> dict[str, str]:
+        """Credentials of the service account."""
+        return {
+            "type": "service_account",
+            "project_id": "project",
+            "private_key_id": "key-1",
+            "private_key": self.private_key,
+            "client_email": self.robot,
+            "client_id": "123",
+        }
+
+    def oauth(self, refresh_token: str = "refresh-1") -> dict[str, str]:
+        """Credentials of a user."""
+        return {
+            "type": "oauth",
+            "client_id": "client",
+            "client_secret": self.client_secret,
+            "refresh_token": refresh_token,
+        }
+
+    def script(self, call: str, *answers: Answer, times: int = 1) -> None:
+        """Answer the next requests of a call so; the genuine answers follow."""
+        self._scripts.setdefault(call, deque()).extend(list(answers) * times)
+
+    def expire_tokens(self) -> None:
+        """All access tokens end now."""
+        self._tokens.clear()
+
+    def total(self) -> int:
+        """Requests so far, those for tokens left out."""
+        return sum(count for call, count in self.counts.items() if call != "token")
+
+    # --- running
+
+    @classmethod
+    @contextlib.contextmanager
+    def running(cls, port: int = 0) -> Iterator[DriveSimulator]:
+        """The server, listening on `url` until the end of the block, in a thread of its own."""
+        server = cls()
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="drive-simulator", daemon=True)
+        thread.start()
+        runner = asyncio.run_coroutine_threadsafe(server._start(port), loop).result(10)
+        try:
+            yield server
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+            loop.close()
+
+    async def _start(self, port: int) -> web.ServerRunner:
+        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        self.url = self.calls.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return runner
+
+    # --- answering
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        query = dict(request.query)
+        form = {k: v[0] for k, v in parse_qs((await request.read()).decode()).items()}
+        call, file_id = self.calls.name(request.method, request.path, query)
+        self.counts[call] += 1
+        self.requests.append((call, query, {k.lower(): v for k, v in request.headers.items()}))
+        script = self._scripts.get(call)
+        answer = script.popleft() if script else Answer(genuine=True)
+        if answer.delay:
+            await asyncio.sleep(answer.delay if answer.delay > 0 else 3600)
+        if answer.genuine:
+            try:
+                status, body, headers = self._answer(call, file_id, query, form, request)
+            except Refusal as refusal:
+                status, body, headers = refusal.status, refusal.body(), {"Content-Type": "application/json"}
+            answer = Answer(status, body, headers, cut=answer.cut)
+        return await self._send(request, answer)
+
+    def _answer(
+        self, call: str, file_id: str, query: Mapping[str, str], form: Mapping[str, str], request: web.BaseRequest
+    ) -> tuple[int, bytes, dict[str, str]]:
+        if call == "token":
+            return self._token(form)
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        user, until = self._tokens.get(bearer, ("", 0.0))
+        if time.monotonic() >= until:
+            raise Refusal(401, "authError", "Invalid Credentials")
+        return self.calls.answer(call, file_id, query, user, request.headers)
+
+    def _token(self, form: Mapping[str, str]) -> tuple[int, bytes, dict[str, str]]:
+        def refuse(error: str, described: str, status: int = 400) -> tuple[int, bytes, dict[str, str]]:
+            body = json.dumps({"error": error, "error_description": described}).encode()
+            return status, body, {"Content-Type": "application/json"}
+
+        if form.get("grant_type") == "refresh_token":
+            if form.get("client_id") != "client" or form.get("client_secret") != self.client_secret:
+                return refuse("invalid_client", "The OAuth client was not found.", 401)
+            user = self.refresh_tokens.get(form.get("refresh_token", ""), "")
+            if not user:
+                return refuse("invalid_grant", "Token has been expired or revoked.")
+        else:
+            try:
+                claims = self._claims(form.get("assertion", ""))
+            except ValueError:
+                return refuse("invalid_grant", "Invalid JWT Signature.")
+            if abs(claims["iat"] - time.time()) > 600 or not 0 < claims["exp"] - claims["iat"] <= 3600:
+                return refuse(
+                    "invalid_grant",
+                    "Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe."
+                    " Check your iat and exp values in the JWT claim.",
+                )
+            if claims["iss"] != self.robot or claims["aud"] != "https://oauth2.googleapis.com/token":
+                return refuse("invalid_grant", "Invalid grant: account not found")
+            user = claims.get("sub") or self.robot
+            if user != self.robot and not self.tree.delegation:
+                return refuse(
+                    "unauthorized_client",
+                    "Client is unauthorized to retrieve access tokens using this method, or client not authorized for"
+                    " any of the scopes requested.",
+                    401,
+                )
+            if user != self.robot and (user not in self.tree.domain or user in self.tree.suspended):
+                return refuse("invalid_grant", "Invalid email or User ID")
+        token = f"token-{len(self.requests)}"
+        self._tokens[token] = (user, time.monotonic() + self.token_seconds)
+        body = {"access_token": token, "expires_in": self.token_seconds, "token_type": "Bearer"}
+        return 200, json.dumps(body).encode(), {"Content-Type": "application/json"}
+
+    def _claims(self, assertion: str) -> dict[str, Any]:
+        # `verify=False` leaves expiry to the checks above, which answer as Google does.
+        header, payload, signature = assertion.split(".")
+        key = serialization.load_pem_public_key(self._public)
+        assert isinstance(key, rsa.RSAPublicKey)
+        try:
+            raw = base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4))
+            key.verify(raw, f"{header}.{payload}".encode(), padding.PKCS1v15(), hashes.SHA256())
+        except InvalidSignature:
+            raise ValueError from None
+        claims: dict[str, Any] = jwt.decode(assertion, verify=False)  # type: ignore[no-untyped-call]
+        return claims
+
+    async def _send(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        if answer.drop and request.transport is not None:
+            request.transport.close()
+            return web.Response()
+        response = web.StreamResponse(status=answer.status, headers=answer.headers)
+        if "Content-Length" not in response.headers and answer.headers.get("X-Chunked"):
+            response.enable_chunked_encoding()
+        else:
+            response.content_length = len(answer.body)
+        await response.prepare(request)
+        body = answer.body if answer.cut is None else answer.body[: answer.cut]
+        if body:
+            await response.write(body)
+        if answer.cut is not None:
+            if request.transport is not None:
+                request.transport.close()
+            return response
+        await response.write_eof()
+        return response
+
+
+def sample(drive: DriveSimulator) -> None:
+    """Something to look at: My Drive of a user, a shared drive, a folder shared with the service account."""
+    tree = drive.tree
+    for year in (2024, 2025):
+        for i in range(20):
+            tree.put(f"Reports/{year}/report {i:02d}.txt", f"Report {i} of {year}\n".encode() * 50)
+    office = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    tree.native("document", "Reports/Plan", {office: b"PK plan", "application/pdf": b"%PDF plan"})
+    tree.share(tree.folder("Reports"), drive.robot)
+    shared = tree.add_drive("Marketing", {"me@example.com", drive.robot})
+    for i in range(30):
+        tree.put(f"Campaigns/c{i % 3}/picture {i:02d}.bin", bytes([i]) * 4096, shared, "image/png")
+
+
+def main() -> None:
+    """Run by hand."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=9100)
+    with DriveSimulator.running(parser.parse_args().port) as drive:
+        sample(drive)
+        print(f"TIDEMARK_GOOGLE_API_ENDPOINT={drive.url}\nTIDEMARK_GOOGLE_TOKEN_URI={drive.token_uri}")
+        print(json.dumps(drive.service_account(), indent=2))
+        with contextlib.suppress(KeyboardInterrupt):
+            threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
