@@ -277,5 +277,11 @@ async def _wake_syncs(call: Call[Any, Any], connection_id: str) -> None:
 
 
 def _facts(error: ProviderError) -> dict[str, Any]:
-    facts = {"reason": error.reason, "code": error.code, "status": error.status, "retryable": error.retryable}
+    # Named apart from the reply's own code and status, which say something else.
+    facts = {
+        "reason": error.reason,
+        "upstream_code": error.code,
+        "upstream_status": error.status,
+        "retryable": error.retryable,
+    }
     return {name: value for name, value in facts.items() if value is not None}

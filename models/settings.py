@@ -161,6 +161,11 @@ class Settings(BaseSettings):
     microsoft_authority: Annotated[str, Field(description="where Microsoft gives access tokens; https only")] = (
         "https://login.microsoftonline.com"
     )
+    snowflake_host: Annotated[
+        str | None, Field(description="host that answers for every Snowflake account; none: the account's own")
+    ] = None
+    snowflake_port: Annotated[int, Field(ge=1, le=65535, description="port of Snowflake")] = 443
+    snowflake_protocol: Annotated[Literal["https", "http"], Field(description="protocol of Snowflake")] = "https"
 
     @cached_property
     def workflow_queue(self) -> str:

@@ -11,6 +11,7 @@ from providers.google_drive import GoogleDriveProvider
 from providers.s3 import S3Provider
 from providers.settings import ProviderSettings
 from providers.sharepoint import SharePointProvider
+from providers.snowflake import SnowflakeProvider
 from providers.tigris import TigrisProvider
 
 __all__ = ["ProviderSettings", "open_provider", "provider_types"]
@@ -26,6 +27,7 @@ _REGISTRY: dict[str, _Factory] = {
     "google_drive": GoogleDriveProvider,
     "s3": S3Provider,
     "sharepoint": SharePointProvider,
+    "snowflake": SnowflakeProvider,
     "tigris": TigrisProvider,
 }
 

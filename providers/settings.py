@@ -19,6 +19,10 @@ class ProviderSettings:
     google_token_uri: str = "https://oauth2.googleapis.com/token"  # noqa: S105 - an address
     graph_endpoint: str = "https://graph.microsoft.com/v1.0"
     microsoft_authority: str = "https://login.microsoftonline.com"
+    snowflake_host: str | None = None
+    """None: the account's own host."""
+    snowflake_port: int = 443
+    snowflake_protocol: str = "https"
     max_object_bytes: int = 5 * 1024**4
     user_agent: str = "tidemark/0.1"
     connect_timeout: float = 10.0
@@ -36,5 +40,8 @@ class ProviderSettings:
             google_token_uri=settings.google_token_uri,
             graph_endpoint=settings.graph_endpoint.rstrip("/"),
             microsoft_authority=settings.microsoft_authority.rstrip("/"),
+            snowflake_host=settings.snowflake_host,
+            snowflake_port=settings.snowflake_port,
+            snowflake_protocol=settings.snowflake_protocol,
             max_object_bytes=settings.max_object_bytes,
         )

@@ -45,10 +45,11 @@ async def test_create_shows_no_secret_and_stores_none_in_clear(rig: Rig) -> None
 
 async def test_a_connection_that_does_not_work_is_not_saved(rig: Rig) -> None:
     key = await rig.key()
-    rig.check.fault = Denied("the key is wrong", provider="s3", status=403)
+    rig.check.fault = Denied("the key is wrong", provider="s3", code="InvalidAccessKeyId", status=403)
     status, reply, _ = await rig.ask("POST", C, key, body=s3())
     assert status == 422 and "the key is wrong" in reply["error"]["message"]
     assert reply["error"]["code"] == "connection_test_failed"
+    assert reply["error"]["details"]["upstream_code"] == "InvalidAccessKeyId"
     status, _, _ = await rig.ask("POST", C, key, body={**s3(), "test_before_save": False})
     assert status == 200
 

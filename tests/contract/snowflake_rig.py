@@ -1,0 +1,104 @@
+"""A Snowflake account under test: fakesnow behind the gate, a database of the test's own, statements as its owner."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from providers import ProviderSettings, open_provider
+from providers.base import Page, Provider, SourceObject
+from tests.simulators.snowflake_gate import GateUser, SnowflakeGate
+
+__all__ = ["PASSWORD", "Account", "Kept", "changes", "full_pass", "shown"]
+
+PASSWORD = "correct horse"
+Body = dict[str, Any]
+
+
+@dataclass
+class Kept:
+    """Kept positions, as the engine keeps them."""
+
+    places: dict[str, str] = field(default_factory=dict)
+
+    async def get(self, key: str) -> str | None:
+        return self.places.get(key)
+
+    async def all(self) -> Mapping[str, str]:
+        return dict(self.places)
+
+
+class Account:
+    """`run` executes statements past the gate, so that nothing of them is counted; names are in schema S."""
+
+    def __init__(self, gate: SnowflakeGate) -> None:
+        self.gate = gate
+        self.database = f"DB{uuid.uuid4().hex[:10].upper()}"
+        gate.users["LOADER"] = GateUser(password=PASSWORD)
+        self._token = ""
+        self._token = self._login("")
+        self.run(f"CREATE DATABASE {self.database}", f"CREATE SCHEMA {self.database}.S")
+        self._token = self._login(f"?databaseName={self.database}&schemaName=S")
+
+    def run(self, *statements: str) -> None:
+        """Execute as the account's owner."""
+        for statement in statements:
+            answer = self._post("/queries/v1/query-request", {"sqlText": statement})
+            assert answer["success"], (statement, answer["message"])
+
+    def open(self, *, credentials: Body | None = None, **config: Any) -> Provider:
+        """A provider on the account."""
+        settings = ProviderSettings(
+            snowflake_host="127.0.0.1", snowflake_port=self.gate.port, snowflake_protocol="http"
+        )
+        whole = {"account": "acme-main", "warehouse": "WH", "database": self.database, "schema": "s", **config}
+        secret = credentials or {"type": "username_password", "username": "loader", "password": PASSWORD}
+        return open_provider("snowflake", whole, secret, settings)
+
+    def _login(self, query: str) -> str:
+        answer = self._post(f"/session/v1/login-request{query}", {"data": {"SESSION_PARAMETERS": {}}})
+        return str(answer["data"]["token"])
+
+    def _post(self, path: str, body: Body) -> Body:
+        headers = {"Content-Type": "application/json", "Authorization": f'Snowflake Token="{self._token}"'}
+        request = urllib.request.Request(f"{self.gate.upstream}{path}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as reply:
+            answer: Body = json.load(reply)
+            return answer
+
+
+async def full_pass(
+    provider: Provider, path: str, kept: Kept | None = None, limit: int = 1000, cursor: str | None = None
+) -> list[Page]:
+    """All pages of a full pass; its positions are kept."""
+    pages = []
+    while True:
+        pages.append(await provider.list_page(path, cursor, limit))
+        if kept is not None:
+            kept.places.update(pages[-1].positions)
+        cursor = pages[-1].next_cursor
+        if cursor is None:
+            assert pages[-1].complete
+            return pages
+
+
+async def changes(provider: Provider, path: str, kept: Kept, limit: int = 1000) -> list[Page]:
+    """All pages of an incremental pass; its positions are kept when it is through."""
+    pages: list[Page] = []
+    cursor = None
+    while True:
+        pages.append(await provider.list_changes(path, kept, cursor, limit))
+        cursor = pages[-1].next_cursor
+        if cursor is None:
+            for page in pages:
+                kept.places.update(page.positions)
+            return pages
+
+
+def shown(pages: list[Page]) -> list[SourceObject]:
+    """Their rows."""
+    return [page.row(i) for page in pages for i in range(len(page.ids))]
