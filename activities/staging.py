@@ -34,6 +34,7 @@ class Staging:
         self._sync = sync_config_id
         self._prefix = prefix
         self._items: list[dict[str, Any]] = []
+        self._places: dict[str, int] = {}
         self._weights: list[int] = []
         self._sizes: list[int] = []
         self._absent: dict[tuple[str, int], list[str]] = {}
@@ -48,8 +49,15 @@ class Staging:
         return self._staged + len(self._items)
 
     def take(self, operation: str, old: str | None, row: SourceObject) -> None:
-        """An object to ingest."""
-        self._items.append({"op": operation, "old": old, **row.to_document()})
+        """An object to ingest. One that a feed shows again takes the place of its earlier showing."""
+        item = {"op": operation, "old": old, **row.to_document()}
+        if (index := self._places.get(row.id)) is not None:
+            self._items[index] = item
+            reasons = self._result.counts.skipped_by_reason
+            reasons["shown_again"] = reasons.get("shown_again", 0) + 1
+            return
+        self._places[row.id] = len(self._items)
+        self._items.append(item)
         self._weights.append(_ROW_OVERHEAD + 2 * len(row.id) + row.weight)
         self._sizes.append(row.size or 0)
 
@@ -71,6 +79,7 @@ class Staging:
         while self._items and (everything or self._is_full()):
             size = self._fitting()
             items, self._items = self._items[:size], self._items[size:]
+            self._places = {item["id"]: index for index, item in enumerate(self._items)}
             del self._weights[:size], self._sizes[:size]
             chunk = ChunkRef(f"{self._prefix}:{len(self._result.chunks)}", size)
             self._staged += size

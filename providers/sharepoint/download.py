@@ -36,9 +36,9 @@ def _where(source: SourceObject) -> str:
     return f"/drives/{quote(drive, safe='!')}/items/{quote(item, safe='!')}"
 
 
-async def read_item(graph: Graph, source: SourceObject, *, query: str = "") -> dict[str, Any]:
+async def read_item(graph: Graph, source: SourceObject) -> dict[str, Any]:
     """The driveItem as it is now. Raises Gone, Permanent, Denied, Transient, Throttled."""
-    item = await graph.get(f"{_where(source)}{query}", kind=Kind.ITEM, path=source.path)
+    item = await graph.get(_where(source), kind=Kind.ITEM, path=source.path)
     if "deleted" in item:
         raise Gone("no longer there", provider="sharepoint", path=source.path)
     return item
@@ -47,14 +47,11 @@ async def read_item(graph: Graph, source: SourceObject, *, query: str = "") -> d
 def attributes_of(item: Mapping[str, Any]) -> Attributes:
     """What a mapping may use of an item. No addresses that carry a right."""
     properties = {name: value for name, value in item.items() if not name.startswith("@")}
-    fields = ((properties.pop("listItem", None) or {}).get("fields") or {}).items()
     flat = {name: str(value) for name, value in properties.items() if isinstance(value, str | int | float)}
     for who in ("createdBy", "lastModifiedBy"):
         if name := ((properties.get(who) or {}).get("user") or {}).get("displayName"):
             flat[who] = str(name)
-    columns = {name: value for name, value in fields if not name.startswith("@")}
-    flat |= {name: str(value) for name, value in columns.items() if isinstance(value, str | int | float)}
-    return Attributes(metadata=flat, properties={**properties, **columns})
+    return Attributes(metadata=flat, properties=properties)
 
 
 async def open_item(graph: Graph, source: SourceObject, *, any_version: bool, max_bytes: int) -> Content:
@@ -199,6 +196,9 @@ class _Transfer:
                 return answer
             body = await answer.content.read(64 * 1024)
             answer.release()
+            if last and answer.status == 401:
+                # Our own token was accepted just now: this says nothing about the connection's credentials.
+                raise self._broken("a new download address is refused at once", "download_refused")
             if last or answer.status not in {401, 403, 404, 410}:
                 raise from_status(
                     answer.status, answer.headers, body, kind=Kind.ITEM, path=self._source.path, gate=self._graph.gate

@@ -55,6 +55,14 @@ class Places:
 
     async def resolve(self, address: Address, shown: str) -> Library | list[Site]:
         """What an address means: one library (or part of it), or sites of which every library is meant."""
+        try:
+            return await self._resolve(address, shown)
+        except Misconfigured:
+            # A site may have been deleted and made again under the same address.
+            self._sites.clear()
+            raise
+
+    async def _resolve(self, address: Address, shown: str) -> Library | list[Site]:
         if address.kind == "tenant":
             return await self._every_site(shown)
         if address.kind == "share":
@@ -106,6 +114,7 @@ class Places:
         depth = 2 if names and names[0].lower() in {"sites", "teams", "personal", "portals"} else 0
         host = address.host or await self._host_of(names, shown)
         site = await self._site(host, names[:depth], shown)
+        drives: list[dict[str, Any]] | None = None
         while len(names) > depth:
             drives = await self._drives(str(site["id"]), shown)
             if _match(drives, names[depth], shown) is not None:
@@ -117,14 +126,16 @@ class Places:
                 if error.status != 404:
                     raise
                 raise _no_library(drives, names[depth], shown) from None
-            depth += 1
-        return await self._in_site(site, names[depth:], shown)
+            depth, drives = depth + 1, None
+        return await self._in_site(site, names[depth:], shown, drives)
 
     async def _host_of(self, names: Sequence[str], shown: str) -> str:
         if not self._host:
             try:
                 root = await self._get("/sites/root?$select=id,webUrl,siteCollection", shown)
             except Denied as error:
+                if error.status != 403:
+                    raise
                 message = (
                     "the tenant's host name cannot be looked up with these rights (Sites.Selected): write source_path "
                     "as the full address, https://TENANT.sharepoint.com/sites/Name/Library/folder"
@@ -146,11 +157,18 @@ class Places:
 
     # --- libraries and folders
 
-    async def _in_site(self, site: Mapping[str, Any], names: Sequence[str], shown: str) -> Library | list[Site]:
+    async def _in_site(
+        self,
+        site: Mapping[str, Any],
+        names: Sequence[str],
+        shown: str,
+        drives: list[dict[str, Any]] | None = None,
+    ) -> Library | list[Site]:
         name = str(site.get("displayName") or site.get("name") or site["id"])
         if not names:
             return [Site(str(site["id"]), name)]
-        drives = await self._drives(str(site["id"]), shown)
+        if drives is None:
+            drives = await self._drives(str(site["id"]), shown)
         drive = _match(drives, names[0], shown)
         if drive is None:
             raise _no_library(drives, names[0], shown)

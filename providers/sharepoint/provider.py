@@ -157,11 +157,11 @@ class SharePointProvider(Provider):
         return times >= _UNAVAILABLE_AFTER
 
     async def attributes(self, source: SourceObject, *, tags: bool, metadata: bool) -> Attributes:
-        """The item's own properties and the library's columns. SharePoint has no tags."""
+        """The item's own properties, the same that come with its bytes. SharePoint has no tags."""
         del tags
         if not metadata:
             return Attributes()
-        return attributes_of(await read_item(self._graph, source, query="?$expand=listItem($expand=fields)"))
+        return attributes_of(await read_item(self._graph, source))
 
     async def close(self) -> None:
         """See Provider."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from collections.abc import Mapping
@@ -123,21 +124,27 @@ class Tokens:
         except msal.exceptions.MsalError:
             raise self._transport("it answers with an error", "transient") from None
         except ValueError as error:
-            raise self._discovery(str(error)) from None
+            raise self._discovery(error) from None
         return dict(found or {})
 
     def _transport(self, what: str, reason: str, status: int | None = None) -> Transient:
         host = urlsplit(self._authority).netloc
         return Transient(f"token service {host}: {what}", provider="sharepoint", reason=reason, status=status)
 
-    def _discovery(self, text: str) -> ProviderError:
-        """Msal looks the tenant up first and says what went wrong in its own words only."""
+    def _discovery(self, error: ValueError) -> ProviderError:
+        """Msal looks the tenant up first, and puts the same words on a refusal and on an answer that is none."""
+        causes: list[BaseException] = []
+        cause: BaseException | None = error
+        while cause is not None:
+            causes.append(cause)
+            cause = cause.__context__
+        text = " ".join(str(one) for one in causes)
         if found := re.search(r"AADSTS\d+", text):
             return signin_error({"error": "invalid_tenant", "error_description": found.group(0) + ": refused"})
-        if "invalid_tenant" in text or "Unable to get authority configuration" in text:
-            message = "the tenant is not known to the token service: check tenant_id"
-            return Denied(message, provider="sharepoint", reason="sign_in_refused", code="invalid_tenant", status=400)
-        return self._transport("its answer is not understood", "malformed")
+        if any(isinstance(one, json.JSONDecodeError) for one in causes) or "invalid_tenant" not in text:
+            return self._transport("its answer is not understood", "malformed")
+        message = "the tenant is not known to the token service: check tenant_id"
+        return Denied(message, provider="sharepoint", reason="sign_in_refused", code="invalid_tenant", status=400)
 
 
 def _required(credentials: Mapping[str, Any], name: str) -> str:

@@ -81,21 +81,20 @@ class Rig:
     def provider(self) -> Provider:
         """A new provider, as another process would have."""
         settings = ProviderSettings(
-            allow_private_endpoints=True,
             graph_endpoint=self.graph.url,
             microsoft_authority=self.graph.authority,
-            **{"read_timeout": 5.0, **self.settings},
+            **{"allow_private_endpoints": True, "read_timeout": 5.0, **self.settings},
         )
         self.opened.append(open_provider("sharepoint", self.config, self.credentials, settings))
         return self.opened[-1]
 
     async def full(self, provider: Provider | None = None, *, limit: int = 1000, path: str | None = None) -> Seen:
         """A full pass, kept if complete."""
-        return await self._walk(provider or self.provider(), limit, path or self.path, changes=False)
+        return await self._walk(provider or self.provider(), limit, self.path if path is None else path, changes=False)
 
     async def changes(self, provider: Provider | None = None, *, limit: int = 1000, path: str | None = None) -> Seen:
         """An incremental pass, kept if it needs no full one."""
-        return await self._walk(provider or self.provider(), limit, path or self.path, changes=True)
+        return await self._walk(provider or self.provider(), limit, self.path if path is None else path, changes=True)
 
     async def _walk(self, provider: Provider, limit: int, path: str, *, changes: bool) -> Seen:
         seen, cursor = Seen(), None

@@ -65,12 +65,14 @@ class Faults:
     doubled: bool = False
     """The last item of a page is shown on the next page again."""
     default_top: int = 200
+    max_top: int = 1_000_000
+    delays: dict[str, float] = field(default_factory=dict)
+    """Kind of call -> seconds before its answer."""
     no_download_urls: bool = False
     serve: dict[str, bytes] = field(default_factory=dict)
     """Item id -> the bytes that are really served."""
-    cut_at: dict[str, int] = field(default_factory=dict)
-    """Item id -> where its next download is cut."""
-    delay: float = 0.0
+    cut_at: dict[str, list[int]] = field(default_factory=dict)
+    """Item id -> where its next downloads are cut."""
 
 
 class GraphSimulator:
@@ -153,8 +155,8 @@ class GraphSimulator:
         kind = _kind(target)
         self.counts[kind] += 1
         self.requests.append((kind, request.raw_path, {k.lower(): v for k, v in request.headers.items()}))
-        if self.faults.delay:
-            await asyncio.sleep(self.faults.delay)
+        if delay := self.faults.delays.get(kind):
+            await asyncio.sleep(delay)
         if script := self._scripts.get(kind):
             return await self._send(request, script.popleft())
         if kind in {"token", "openid"}:
@@ -224,13 +226,11 @@ class GraphSimulator:
         if rest.endswith("/content"):
             return Answer(302, b"", {"Location": address})
         plain = item_json(drive, item, download="" if self.faults.no_download_urls else address, with_path=True)
-        if "expand" in query.get("$expand", "") or query.get("$expand", "").startswith("listItem"):
-            plain["listItem"] = {"fields": {"Title": item.name, "Department": "Sales"}}
         return _ok(selected(plain, fields))
 
     def _delta(self, drive: Drive, query: Mapping[str, str], fields: str) -> Answer:
         """Tokens: `e.{seq}.{after}` enumerates by order of making, `c.{since}.{upto}.{after}` goes through changes."""
-        top = int(query.get("$top", self.faults.default_top))
+        top = min(int(query.get("$top", self.faults.default_top)), self.faults.max_top)
         token = query.get("token", "")
         kind, *numbers = token.split(".") if token else ("e", str(drive.seq), "-1")
         if not re.fullmatch(r"[ec](\.-?\d+)+", ".".join([kind, *numbers])):
@@ -285,7 +285,8 @@ class GraphSimulator:
         if item.deleted:
             return Answer(404, b"")
         body = self.faults.serve.get(item.id, item.body)
-        cut = self.faults.cut_at.pop(item.id, None)
+        cuts = self.faults.cut_at.get(item.id)
+        cut = cuts.pop(0) if cuts else None
         if found := re.fullmatch(r"bytes=(\d+)-", request.headers.get("Range", "")):
             start = int(found.group(1))
             headers = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
