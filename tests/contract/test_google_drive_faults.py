@@ -7,6 +7,7 @@ code; and when the fault is over, the same place goes on and shows everything on
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -30,7 +31,6 @@ def drive() -> Iterator[DriveSimulator]:
         yield simulator
 
 
-SOON = format_datetime(datetime.now(UTC) + timedelta(seconds=3600), usegmt=True)
 FAULTS: dict[str, Answer] = {
     "timeout": Answer(delay=5.0, genuine=True),
     "reset": Answer(drop=True),
@@ -39,7 +39,7 @@ FAULTS: dict[str, Answer] = {
     "404": Answer.error(404, "notFound"),
     "410": Answer.error(410, "gone"),
     "429 seconds": Answer.error(429, "rateLimitExceeded", Retry_After="9"),
-    "429 date": Answer.error(429, "rateLimitExceeded", Retry_After=SOON),
+    "429 date": Answer.error(429, "rateLimitExceeded"),  # the date is set when the test runs: _in_an_hour
     "500": Answer.error(500, "backendError"),
     "503": Answer(503, b"<html>unavailable"),
     "cut": Answer(genuine=True, cut=20),
@@ -73,6 +73,12 @@ _FILE: dict[str, type[ProviderError] | tuple[type[ProviderError], ...]] = {
 }
 
 
+def _in_an_hour(answer: Answer) -> Answer:
+    """The answer with a Retry-After that is a date, an hour from now."""
+    soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
+    return replace(answer, headers={**answer.headers, "Retry-After": soon})
+
+
 async def _do(call: str, drive: DriveSimulator, provider: Any, places: Places, row: Any) -> Page | None:
     """The operation in which a call occurs first, by id, so that a scripted answer meets the call that is meant."""
     folder = drive.tree.folder("a")
@@ -103,7 +109,8 @@ async def test_fault(drive: DriveSimulator, call: str, fault: str) -> None:
     kept = dict(places.kept)
     before = drive.counts[call]
     # A reset of a kept connection before any byte says nothing of the server: it is met once more on a new one.
-    drive.script(call, FAULTS[fault], times=2 if fault in {"401", "reset"} else 1)
+    answer = _in_an_hour(FAULTS[fault]) if fault == "429 date" else FAULTS[fault]
+    drive.script(call, answer, times=2 if fault in {"401", "reset"} else 1)
     if (call, fault) == ("files.export", "500"):
         drive.script("exportLink", FAULTS[fault])
     of_file = call in {"files.media", "files.export"}
