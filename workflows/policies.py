@@ -50,7 +50,8 @@ _HEARTBEAT = timedelta(seconds=10)
 _CHUNK = timedelta(hours=24)
 # One listing activity hands over after two minutes at most, but a slow source may need longer for a page.
 _LISTING = timedelta(minutes=30)
-_RECORD = timedelta(seconds=30)
+# Shorter than the API waits for an answer (20 s): what a killed worker was writing is written by another before that.
+_RECORD = timedelta(seconds=10)
 _CLOSING = timedelta(minutes=10)
 _WEBHOOK = timedelta(seconds=60)
 _CHECK = timedelta(minutes=2)

@@ -10,7 +10,10 @@ from dataclasses import dataclass, field
 from activities.contracts import Counts, SyncInput
 from activities.run_contracts import ChunkRef, RunPlan, Segment
 
-__all__ = ["Request", "Run", "State", "SyncArgs"]
+__all__ = ["QUEUED", "Request", "Run", "State", "SyncArgs"]
+
+# Who asked for a full sync that waited for another run to end; a word of the HTTP contract.
+QUEUED = "queued_full_sync"
 
 
 @dataclass

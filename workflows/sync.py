@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.conclusion import Conclusion
     from workflows.handlers import SyncHandlers
     from workflows.pump import Pump
-    from workflows.state import Request, Run, State, SyncArgs
+    from workflows.state import QUEUED, Request, Run, State, SyncArgs
 
 __all__ = ["SyncWorkflow"]
 
@@ -165,7 +165,7 @@ class SyncWorkflow(SyncHandlers):
         if state.run is not run:
             return  # ended with its beginning, or not begun: the connection waits
         if state.unlock:
-            await self.finish(run, status="interrupted", error="released by unlock")
+            await self._give_up(run, "released by unlock")
         elif self.halting():
             await self._park(run)
         elif run.error or run.unusable:
@@ -183,7 +183,7 @@ class SyncWorkflow(SyncHandlers):
             run.full_sync = state.requested.full_sync
             state.requested = None
         elif state.pending_full_sync:
-            run.by, run.full_sync, run.trigger = "queued_full_sync", True, "manual"
+            run.by, run.full_sync, run.trigger = QUEUED, True, "manual"
             state.pending_full_sync = False
         run.id = run.id or self.new_job_id()
         state.completed = False
@@ -210,6 +210,14 @@ class SyncWorkflow(SyncHandlers):
             run.parked = True
             # The status too: beginning a run may have written its own over that of the pause.
             await self.project(ProjectArgs(job_id=run.id, job_status="interrupted", status="SUSPENDED"))
+
+    async def _give_up(self, run: Run, error: str) -> None:
+        """Close a run before its end. A full sync that had waited for it stays asked for."""
+        if run.by == QUEUED:
+            self.state.pending_full_sync = True
+        await self.finish(run, status="interrupted", error=error)
+        if run.by == QUEUED:
+            await self.project(ProjectArgs(pending_full_sync=self.state.pending_full_sync))
 
     async def finish(self, run: Run, *, status: str, error: str) -> None:
         """Close the run in the books, and take over what they say."""
@@ -298,7 +306,7 @@ class SyncWorkflow(SyncHandlers):
         state = self.state
         self.ending = True
         if state.run is not None:
-            await self.finish(state.run, status="interrupted", error="the sync was stopped")
+            await self._give_up(state.run, "the sync was stopped")
         if (request := state.requested) is not None and self._over():
             state.requested = None
             await self.shown()

@@ -66,6 +66,7 @@ class Books:
     chunks: dict[str, Chunk] = field(default_factory=dict)
     absent: dict[str, list[int]] = field(default_factory=dict)
 
+    begun: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
 
@@ -74,6 +75,8 @@ class Books:
         others = [i for i, job in self.jobs.items() if job.begun and not job.closed and i != run_id]
         if others:
             self.violations.append(f"{run_id} begun while {others} are open")
+        if run_id not in self.begun:
+            self.begun.append(run_id)
 
     def work(self, name: str, scheduled: datetime) -> None:
         """Note an activity that touches the source; one scheduled while the sync is paused is a violation."""

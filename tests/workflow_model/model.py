@@ -34,7 +34,7 @@ from activities.run_contracts import (
     RunPlan,
     Segment,
 )
-from tests.workflow_model.books import Books, Chunk, Job
+from tests.workflow_model.books import WORK, Books, Chunk, Job
 
 SUSPEND_AFTER = 5
 # An outcome that is an exception: its type, and whether Temporal may retry it.
@@ -46,6 +46,14 @@ RAISED = {
     "waits": ("ConnectionWaits", False),
     "fatal": ("Bug", False),
 }
+
+
+class Call:
+    """An activity that waits for its outcome to be told, one by one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.outcome: str | None = None
 
 
 class Model:
@@ -60,6 +68,8 @@ class Model:
         self.script: dict[str, deque[str]] = defaultdict(deque)
         self.gates: dict[str, asyncio.Event] = {}
         self.in_flight: dict[str, int] = defaultdict(int)
+        self.manual = False
+        self.waiting: list[Call] = []
         self.choose: Callable[[str], str] = lambda _name: ""
         self.plans: dict[str, BatchPlan] = {}
         self.batches: dict[str, str] = {}
@@ -88,6 +98,8 @@ class Model:
     async def _outcome(self, name: str) -> str:
         """The next scripted outcome, after waiting while held; `hand_back` when canceled meanwhile."""
         outcome = self.script[name].popleft() if self.script[name] else self.choose(name)
+        if self.manual and name in WORK:
+            outcome = await self._told(name)
         if outcome in RAISED:
             kind, retryable = RAISED[outcome]
             raise ApplicationError(f"scripted {outcome}", type=kind, non_retryable=not retryable)
@@ -110,6 +122,23 @@ class Model:
         finally:
             self.in_flight[name] -= 1
         return outcome
+
+    async def _told(self, name: str) -> str:
+        """Wait to be told the outcome; `hand_back` when canceled meanwhile."""
+        call = Call(name)
+        self.waiting.append(call)
+        try:
+            while call.outcome is None and self.manual:
+                activity.heartbeat()
+                await asyncio.sleep(0.02)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or details.not_found or details.timed_out:
+                raise
+            return "hand_back"
+        finally:
+            self.waiting.remove(call)
+        return call.outcome or ""
 
     async def _work(self, name: str) -> str:
         self.books.work(name, activity.info().current_attempt_scheduled_time)

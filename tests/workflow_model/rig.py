@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
-from temporalio.api.enums.v1 import EventType
+from temporalio.api.enums.v1 import EventType, IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
@@ -19,7 +20,9 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from activities.contracts import CommandResult, SyncInput
+from deploy.local.services import SEARCH_ATTRIBUTES
 from tests.workflow_model.model import Model
+from tests.workflow_model.short import WatchedSyncWorkflow
 from workflows.batch import BatchWorkflow
 from workflows.connection import ConnectionWorkflow
 from workflows.guard import GuardInterceptor
@@ -52,6 +55,7 @@ class Rig:
         self._cache = cache
         self._running: list[tuple[Worker, asyncio.Task[None]]] = []
         self.started: list[str] = []
+        self.task_timeout: timedelta | None = None
 
     @property
     def handle(self) -> WorkflowHandle[Any, Any]:
@@ -87,6 +91,7 @@ class Rig:
                 workflows=self._workflows,
                 workflow_runner=self._runner,
                 max_cached_workflows=self._cache,
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=1),
                 **shared,
             ),
             Worker(
@@ -108,6 +113,10 @@ class Rig:
         await self.stop_workers()
         await self.start_workers()
 
+    @property
+    def skips(self) -> bool:
+        return self._env is not None
+
     async def skip(self, seconds: float) -> None:
         """Let time pass on the time-skipping server."""
         assert self._env is not None
@@ -126,6 +135,7 @@ class Rig:
             id=workflow_id,
             task_queue=f"{self.queue}-workflows",
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            task_timeout=self.task_timeout,
         )
 
     async def update(self, name: str, args: Any = None) -> CommandResult:
@@ -134,8 +144,14 @@ class Rig:
         return result
 
     async def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = await self.handle.query("state")
-        return found
+        """The state query. Of a watched workflow what it holds, once that stays: a task replays it from its start."""
+        if WatchedSyncWorkflow not in self._workflows:
+            found: dict[str, Any] = await self.handle.query("state")
+            return found
+        watched, state = WatchedSyncWorkflow.latest, None
+        while self.handle.id not in watched or state != (state := watched[self.handle.id].state_query()):
+            await asyncio.sleep(0.03)
+        return state
 
     async def until(self, condition: Callable[[], object], what: str = "", limit: float = LIMIT) -> None:
         """Wait, in real time, for something in the model."""
@@ -200,3 +216,13 @@ def check_history(history: WorkflowHistory) -> None:
 def kinds(history: WorkflowHistory) -> Counter[str]:
     """How many events of each kind."""
     return Counter(EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in history.events)
+
+
+async def register(client: Client) -> None:
+    """Our search attributes, as set-up registers them."""
+    kinds = {
+        name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()
+    }
+    await client.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace="default", search_attributes=kinds)
+    )

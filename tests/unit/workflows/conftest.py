@@ -8,16 +8,13 @@ from datetime import timedelta
 
 import pytest
 import pytest_asyncio
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from deploy.local.ports import Ports
-from deploy.local.services import SEARCH_ATTRIBUTES
 from tests.workflow_model.books import Books
 from tests.workflow_model.model import Model
-from tests.workflow_model.rig import Rig
+from tests.workflow_model.rig import Rig, register
 from tests.workflow_model.short import ShortSyncWorkflow
 from workflows import failures, policies
 
@@ -30,16 +27,6 @@ async def skipping(test_server_path: str) -> AsyncIterator[WorkflowEnvironment]:
     ) as env:
         await register(env.client)
         yield env
-
-
-async def register(client: Client) -> None:
-    """Our search attributes, as set-up registers them."""
-    kinds = {
-        name: IndexedValueType.Value(f"INDEXED_VALUE_TYPE_{kind.upper()}") for name, kind in SEARCH_ATTRIBUTES.items()
-    }
-    await client.operator_service.add_search_attributes(
-        AddSearchAttributesRequest(namespace="default", search_attributes=kinds)
-    )
 
 
 @pytest.fixture
@@ -73,9 +60,19 @@ async def short_rig(temporal_client: Client, model: Model, hasty: None) -> Async
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries and repetitions come at once."""
-    at_once = timedelta(milliseconds=10)
+    """Retries, repetitions and the notice of a lost worker come at once."""
+    at_once, soon = timedelta(milliseconds=10), timedelta(seconds=1)
     monkeypatch.setattr(policies, "AGAIN", at_once)
     monkeypatch.setattr(failures, "_AGAIN_SECONDS", at_once.total_seconds())
     monkeypatch.setattr(policies, "_THREE", replace(policies._THREE, initial_interval=at_once, maximum_attempts=1))
     monkeypatch.setattr(policies, "_ENDLESS", replace(policies._ENDLESS, initial_interval=at_once))
+    for name in ("_HEARTBEAT", "_RECORD", "_CLOSING"):
+        monkeypatch.setattr(policies, name, soon)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def short_skip_rig(skipping: WorkflowEnvironment, model: Model) -> AsyncIterator[Rig]:
+    """Skips time, and continues as new after 40 events."""
+    async with Rig(skipping, model, workflows=[ShortSyncWorkflow]) as made:
+        yield made
+        made.check_books()
