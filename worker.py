@@ -71,9 +71,9 @@ async def wire(settings: Settings, client: Client) -> Wired:
     await ensure_indexes(database)
     vault = await Vault.open(mongo, settings)
     engine = Engine(settings, database, vault, open_blob_store(settings))
-    runs, pages, ingest = RunActivities(engine), PageActivities(engine), IngestActivities(engine)
-    reconcile = ReconcileActivities(engine)
     batches, health = BatchActivities(engine, client), HealthActivities(engine, client)
+    runs, pages, ingest = RunActivities(engine, batches), PageActivities(engine), IngestActivities(engine)
+    reconcile = ReconcileActivities(engine)
     maintenance = MaintenanceActivities(engine, client)
     deletion = BucketDeletionActivities(engine, client)
     interceptors = [ErrorInterceptor(), GuardInterceptor()]

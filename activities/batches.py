@@ -39,10 +39,14 @@ class BatchActivities:
     @activity.defn(name="make_batches")
     async def make_batches(self, args: BatchesArgs) -> BatchesResult:
         """Group what the run accepted and submit each group. Idempotent by batch and workflow id."""
-        return await run_until_handed_back(self._make(args), Stop())
+        return await run_until_handed_back(self.make(args), Stop())
 
-    async def _make(self, args: BatchesArgs) -> BatchesResult:
-        sync, _, bucket = await self._engine.read_sync(args.sync_config_id)
+    async def make(self, args: BatchesArgs) -> BatchesResult:
+        """The same without heartbeats, for whoever closes a run that did not get as far. Also of a deleted sync."""
+        sync = await self._engine.configs.sync(args.sync_config_id, deleted=True)
+        bucket = await self._engine.configs.bucket(sync["bucket_id"]) if sync else None
+        if sync is None or bucket is None:
+            return BatchesResult()
         size = min(int(sync.get("batch_chunk_size") or 100), int(sync.get("max_batch_chunk_size") or 1000))
         pending: list[str] = []
         made = objects = 0

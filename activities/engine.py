@@ -23,6 +23,7 @@ from stores.database import Database, Document
 from stores.dead_letters import DeadLetterStore
 from stores.objects import ObjectStore
 from stores.positions import PositionStore
+from stores.rejects import RejectStore
 from stores.runs import RunStore
 from stores.sync_configs import SyncConfigStore
 from stores.vault import Vault
@@ -85,6 +86,7 @@ class Engine:
         self.configs = SyncConfigStore(database)
         self.letters = DeadLetterStore(database)
         self.positions = PositionStore(database)
+        self.rejects = RejectStore(database)
         self.memory = ByteBudget(settings.worker_memory_budget_bytes)
         self._provider_settings = ProviderSettings.from_settings(settings)
         self._providers: OrderedDict[str, Provider] = OrderedDict()

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.book import ChunkBook, recall
 from activities.contracts import Counts
 from activities.engine import Engine, SyncContext
 from activities.fetch import Fetched, Fetcher, Verdict
@@ -24,7 +24,6 @@ from activities.metrics import count_throttle
 from activities.pace import Pace
 from activities.run_contracts import IngestArgs, IngestResult
 from activities.writing import GroupWriter
-from models.ids import object_id
 from providers.base import SourceObject
 from providers.errors import Throttled, Transient
 from stores.database import Document
@@ -42,33 +41,6 @@ _STREAM_BYTES = 8 * 1024 * 1024
 _UNKNOWN_BYTES = 1024 * 1024
 
 
-@dataclass(slots=True)
-class _Book:
-    """What became of each object of the chunk: source id -> outcome. The tally is derived, never added up."""
-
-    outcome: dict[str, str] = field(default_factory=dict)
-    size: dict[str, int] = field(default_factory=dict)
-    accepted: dict[str, str] = field(default_factory=dict)
-    growth: dict[str, tuple[int, int]] = field(default_factory=dict)
-
-    def tally(self) -> dict[str, int]:
-        counts = {"stored": 0, "updated": 0, "skipped": 0, "failed": 0, "bytes": sum(self.size.values())}
-        counts["added"] = sum(added for added, _ in self.growth.values())
-        counts["size_delta"] = sum(delta for _, delta in self.growth.values())
-        for outcome in self.outcome.values():
-            name = outcome.partition(":")[0]
-            counts[name] = counts.get(name, 0) + 1
-        return counts
-
-    def skipped(self) -> dict[str, int]:
-        reasons: dict[str, int] = {}
-        for outcome in self.outcome.values():
-            name, _, reason = outcome.partition(":")
-            if name == "skipped":
-                reasons[reason] = reasons.get(reason, 0) + 1
-        return reasons
-
-
 class ChunkIngestion:
     """One attempt at one chunk."""
 
@@ -83,7 +55,7 @@ class ChunkIngestion:
         self._attempt = attempt
         self._items: list[Document] = chunk["items"]
         self._failures: dict[str, Document] = {f["id"]: f for f in chunk.get("failures", [])}
-        self._book = _Book()
+        self._book = ChunkBook()
         self._requests = 0
         self._held = 0
         self._in_flight = 0
@@ -124,34 +96,7 @@ class ChunkIngestion:
         """Items that neither an earlier attempt nor an earlier part of this run has finished."""
         if self._attempt == 1 and not self._args.resumed:
             return self._items
-        bucket, connection = self._context.sync["bucket_id"], self._context.sync["connection_id"]
-        ids = {item["id"]: object_id(bucket, connection, item["id"]) for item in self._items}
-        standing = await self._engine.objects.committed(list(ids.values()))
-        todo = []
-        for item in self._items:
-            doc = standing.get(ids[item["id"]])
-            failure = self._failures.get(item["id"])
-            if doc and doc.get("chunk_id") == self._args.chunk_id and doc.get("sync_config_id") == self._context.id:
-                size = doc["size_bytes"]
-                growth = (doc.get("added", 0), size - doc.get("size_before", 0))
-                accepted = doc["_id"] if doc.get("accepted") else None
-                self._done(item["id"], doc["outcome"], size if doc.get("fetched") else 0, accepted, growth)
-            elif failure and failure.get("dead"):
-                self._done(item["id"], "failed", 0, None)
-            else:
-                todo.append(item)
-        return todo
-
-    def _done(
-        self, source_id: str, outcome: str, size: int, accepted: str | None, growth: tuple[int, int] = (0, 0)
-    ) -> None:
-        self._book.outcome[source_id] = outcome
-        if size:
-            self._book.size[source_id] = size
-        if accepted is not None:
-            self._book.accepted[source_id] = accepted
-        if growth != (0, 0):
-            self._book.growth[source_id] = growth
+        return await recall(self._engine, self._context.sync, self._chunk, self._book)
 
     # --- fetching
 
@@ -231,7 +176,11 @@ class ChunkIngestion:
             if one.verdict is Verdict.FAILED:
                 failed.append((one.listed.id, one.reason, one.message))
             elif one.verdict is Verdict.SKIPPED:
-                self._done(one.listed.id, f"skipped:{one.reason}", 0, None)
+                self._book.done(one.listed.id, f"skipped:{one.reason}", 0, None)
+        await self._engine.rejects.note(
+            self._context.id,
+            [(one.listed.id, one.listed.fingerprint, one.reason) for one in group if one.reason.startswith("filtered")],
+        )
         wanted = [one for one in group if one.verdict in {Verdict.FETCHED, Verdict.TOUCHED}]
         for result in await self._writer.write(wanted):
             name, _, reason = result.outcome.partition(":")
@@ -240,7 +189,7 @@ class ChunkIngestion:
             else:
                 accepted = result.object_id if result.accepted else None
                 growth = (result.added, result.size_delta)
-                self._done(result.source_id, result.outcome, result.size, accepted, growth)
+                self._book.done(result.source_id, result.outcome, result.size, accepted, growth)
         if wanted and self._letters_open:
             await self._engine.letters.resolve(
                 self._context.id, [one.source.id for one in wanted if one.source.id in self._book.outcome]
@@ -325,7 +274,7 @@ class ChunkIngestion:
         )
         for source_id in source_ids:
             self._failures[source_id]["dead"] = True
-            self._done(source_id, "failed", 0, None)
+            self._book.done(source_id, "failed", 0, None)
 
 
 def _failure(source_id: str, tries: int, reason: str, message: str) -> Document:

@@ -7,6 +7,7 @@ the job is closed first, totals are booked once per run, staged chunks are forgo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,8 @@ import orjson
 from activities.contracts import Counts
 from activities.engine import Engine
 from activities.metrics import count_proposal, count_run
-from activities.run_contracts import FinishArgs, FinishResult
+from activities.run_contracts import BatchesArgs, BatchesResult, FinishArgs, FinishResult
+from activities.settlement import counted, settle
 from stores.database import Document
 
 __all__ = ["RunLedger", "counts_document", "discrepancy", "signature"]
@@ -38,6 +40,7 @@ class _Entry:
     tally: dict[str, int]
     removal: Document
     failures: int = 0
+    suspended: bool = False
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,12 +64,25 @@ class _Entry:
 class RunLedger:
     """Closes runs."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, make_batches: Callable[[BatchesArgs], Awaitable[BatchesResult]]) -> None:
         self._engine = engine
+        self._make_batches = make_batches
+
+    async def close_lost(self, sync: Document, run_id: str) -> None:
+        """Close a run whose workflow is gone: nobody else will."""
+        error = "the workflow of this run ended before the run did; the next run takes over"
+        run_no = int(sync.get("sync_run_counter") or 0)
+        args = FinishArgs(sync["_id"], run_id, run_no, status="interrupted", error=error)
+        await self.close(sync, args)
 
     async def close(self, sync: Document, args: FinishArgs) -> FinishResult:
         """Close a run; a repeated call answers the same and books nothing twice."""
         settings = self._engine.settings
+        if args.status != "completed":
+            await settle(self._engine, sync, args.run_id)
+            if not sync.get("skip_batch_submission"):
+                made = await self._make_batches(BatchesArgs(args.sync_config_id, args.run_id))
+                args.batches = max(args.batches, made.batches)
         entry = await self._entry(sync, args)
         keep = timedelta(seconds=settings.job_keep_seconds)
         await self._engine.runs.close_job(args.run_id, _job_fields(entry), keep=keep)
@@ -84,8 +100,7 @@ class RunLedger:
         await self._book_bucket(entry)
         if entry.completed or args.connection_fault:
             await self._note_connection(sync, fault=entry.error if args.connection_fault else None)
-        if entry.completed:
-            await self._engine.runs.discard(args.run_id)
+        await self._engine.runs.discard(args.run_id)
         return FinishResult(
             counts=entry.counts,
             status=entry.status,
@@ -94,27 +109,31 @@ class RunLedger:
             continuous=sync.get("sync_mode") != "initial_only",
             consecutive_failures=entry.failures,
             dead_letters=letters,
-            suspended=entry.status == "failed" and entry.failures >= settings.suspend_after_failures,
+            suspended=entry.suspended,
         )
 
     async def _entry(self, sync: Document, args: FinishArgs) -> _Entry:
         tally, skipped, _ = await self._engine.runs.recount(args.run_id)
         removal = await self._engine.runs.removal(args.run_id) or {}
         job = await self._engine.runs.job(args.run_id) or {}
-        status, error = args.status, args.error
+        status, error, counts = args.status, args.error, args.counts
         if job.get("completed_at"):
             # An earlier attempt closed the job; it may have died before it booked. What it found stands.
             status, error = job["status"], job.get("error") or ""
+            counts = Counts(**job["metadata"]["counts"])
         elif status == "completed":
-            error = discrepancy(args.counts, tally, skipped)
+            error = discrepancy(counts, tally, skipped)
             status = "failed" if error else status
-        args.counts.removed = removal.get("removed", args.removed)
+        else:
+            counts = counted(counts, tally, skipped)
+        counts.removed = removal.get("removed", args.removed)
         ended = job.get("completed_at") or datetime.now(UTC)
         seconds = max(0.001, (ended - (job.get("started_at") or ended)).total_seconds())
-        entry = _Entry(sync, args, args.counts, status, error, ended, seconds, tally, removal)
+        entry = _Entry(sync, args, counts, status, error, ended, seconds, tally, removal)
         if not entry.completed:
             booked = sync.get("last_booked_run") == args.run_id
             entry.failures = int(sync.get("consecutive_failures") or 0) + (status == "failed" and not booked)
+            entry.suspended = status == "failed" and entry.failures >= self._engine.settings.suspend_after_failures
         return entry
 
     async def _listing_facts(self, entry: _Entry) -> dict[str, Any]:
@@ -210,6 +229,8 @@ def _sync_fields(entry: _Entry) -> dict[str, Any]:
         fields |= {"last_sync_at": entry.ended, "next_sync_at": entry.ended + timedelta(seconds=interval)}
         if entry.sync.get("sync_mode") == "initial_only":
             fields |= {"status": "COMPLETED", "next_sync_at": None}
+    if entry.suspended:
+        fields |= {"status": "FAILED", "is_active": False, "next_sync_at": None}
     return fields
 
 

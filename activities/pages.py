@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any
 
 from temporalio import activity
 
@@ -21,6 +20,7 @@ from activities.hand_back import Stop, run_until_handed_back
 from activities.metrics import count_throttle
 from activities.run_contracts import ListArgs, ListResult, Segment
 from activities.staging import CHUNK_OBJECTS, Staging
+from models.ids import object_id
 from providers.base import Page, SourceObject, content_part
 from providers.errors import Throttled, Transient
 from stores.positions import SyncPositions
@@ -44,7 +44,14 @@ _PAGES_PER_LISTING = 1_000_000
 _AFTER_ALL = 1 << 60
 # Reasons for which a stored object leaves the bucket when `reconcile.on_filter_drift` is on.
 _DRIFTS = frozenset(
-    {"filtered_pattern", "filtered_size", "filtered_modified", "filtered_mime_type", "filtered_extension"}
+    {
+        "filtered_pattern",
+        "filtered_size",
+        "filtered_modified",
+        "filtered_mime_type",
+        "filtered_extension",
+        "filtered_metadata",
+    }
 )
 
 
@@ -59,17 +66,15 @@ class Listing:
         self._args = args
         self._stop = stop
         self._ordered = ordered
-        self._low: str | None = None
-        self._high: str | None = None
-        if ordered:
-            self._low, self._high = context.provider.scope(context.path)
         self._positions = SyncPositions(engine.positions, context.id)
         self._pages = 0
         self._page_seconds: list[float] = []
         self._began = time.monotonic()
         self._letters = False
+        self._rivals: list[str] = []
         self._updates = context.reconcile("on_update")
         self._drops = context.reconcile("on_filter_drift")
+        self._asks = context.filters is not None and any(context.filters.needs_attributes)
         self._failure: BaseException | None = None
         self.result = ListResult(segments=[Segment(s.after, s.until, s.cursor) for s in args.segments])
         self._staging = Staging(
@@ -83,6 +88,7 @@ class Listing:
     async def run(self) -> ListResult:
         """Walk until there is enough to do, the time is up, a hand-back is asked for, or the end."""
         self._letters = await self._engine.letters.any(self._context.id)
+        self._rivals = await self._engine.configs.rivals(self._context.sync)
         # Several ranges at once: what a slow source needs, and no harm to a fast one.
         async with asyncio.TaskGroup() as self._walkers:
             for segment in list(self.result.segments):
@@ -201,35 +207,22 @@ class Listing:
         return await provider.list_page(path, cursor or None, limit)
 
     async def _compare(self, segment: Segment, page: Page) -> None:
-        context, counts = self._context, self.result.counts
+        counts = self.result.counts
         counts.requests += page.requests
+        stored: dict[str, str] | None
         if self._ordered:
-            last = page.next_cursor is None
-            stored_ids: list[str] = []
-            stored_prints: list[str] = []
-            if page.ids or last:
-                until = (segment.until or None) if last else page.ids[-1]
-                stored_ids, stored_prints = await self._engine.objects.stored_range(
-                    context.id, after=segment.after or None, low=self._low, until=until, below=self._high
-                )
-            # Two list comparisons settle the page that has not changed: most pages of most polls.
-            same = stored_ids == page.ids and stored_prints == page.fingerprints and not self._must_look
-            stored: dict[str, Any] = {} if same else dict(zip(stored_ids, stored_prints, strict=True))
+            stored = await self._stored_beside(segment, page)
         else:
-            same = False
-            stored = {**await self._engine.objects.stored_among(context.id, page.ids)}
+            stored = await self._engine.objects.stored_among(self._context.id, page.ids)
             ordinal = self._args.seq * _PAGES_PER_LISTING + self._pages
             if page.ids:
                 await self._engine.runs.mark_seen(self._args.run_id, page.ids, ordinal)
             await self._note_removed(page, ordinal)
         counts.seen += len(page.ids)
-        if same:
+        if stored is None:
             counts.unchanged += len(page.ids)
         else:
-            changed = self._sort_out(page, stored)
-            if self._ordered:
-                self._staging.absent([i for i in stored if stored[i] is not _PRESENT], "source_gone")
-            await self._take(changed)
+            await self._take(self._sort_out(page, stored))
         if page.ids:
             segment.after = page.ids[-1]
         segment.cursor = page.next_cursor or ""
@@ -239,6 +232,35 @@ class Listing:
         self._staging.place(page.positions)
         self.result.proven += [[low, high or ""] for low, high in page.proven]
         await self._staging.flush(everything=False)
+
+    async def _stored_beside(self, segment: Segment, page: Page) -> dict[str, str] | None:
+        """Stored fingerprints of the page's ids, None when all are as listed; what is owned between them is absent.
+
+        In slices: a source that has lost a million objects shows them all on one page.
+        """
+        if not page.ids and page.next_cursor is not None:
+            return {}
+        until = page.ids[-1] if page.next_cursor is not None else segment.until or None
+        stored: dict[str, str] = {}
+        listed: set[str] | None = None
+        same = False
+        async for ids, prints in self._engine.objects.stored_range(
+            self._context.id, after=segment.after or None, until=until
+        ):
+            # Two list comparisons settle the page that has not changed: most pages of most polls.
+            if listed is None and not self._must_look and ids == page.ids and prints == page.fingerprints:
+                same = True
+                continue
+            listed = listed if listed is not None else set(page.ids)
+            absent = []
+            for source_id, fingerprint in zip(ids, prints, strict=True):
+                if source_id in listed:
+                    stored[source_id] = fingerprint
+                else:
+                    absent.append(source_id)
+            self._staging.absent(absent, "source_gone")
+            await self._staging.flush(everything=False)
+        return None if same else stored
 
     async def _note_removed(self, page: Page, ordinal: int) -> None:
         """Explicit deletion events of what this sync owns; the rest is somebody else's."""
@@ -257,24 +279,17 @@ class Listing:
         """A full sync of a config that replaces known objects (`skip_duplicates` false) takes everything anew."""
         return self._args.full_sync and not self._context.sync.get("skip_duplicates", True)
 
-    def _sort_out(self, page: Page, stored: dict[str, Any]) -> list[tuple[str, str | None, SourceObject]]:
-        """Decide each row: unchanged, skipped, drifted, or (operation, old fingerprint, row) for ingestion.
-
-        Marks in `stored` what is present; what stays unmarked is absent.
-        """
+    def _sort_out(self, page: Page, stored: Mapping[str, str]) -> list[tuple[str, str | None, SourceObject]]:
+        """Decide each row: unchanged, skipped, drifted, or (operation, old fingerprint, row) for ingestion."""
         work: list[tuple[str, str | None, SourceObject]] = []
         for index, source_id in enumerate(page.ids):
             old = stored.get(source_id)
             reason = self._unwanted(page, index)
-            if old is not None and not (reason in _DRIFTS and self._drops):
-                stored[source_id] = _PRESENT  # what stays unmarked leaves like something absent, through the same gate
-            elif old is not None and not self._ordered:
-                self._staging.absent([source_id], "filtered", _AFTER_ALL)
             same = old == page.fingerprints[index] and not self._refetch
             if same and (reason is None or index in page.skips):
                 self.result.counts.unchanged += 1
             elif reason is not None:
-                self._skip(reason)
+                self._leave_out(source_id, old, reason)
             elif old is None:
                 work.append(("new", None, page.row(index)))
             elif not (self._updates or self._refetch):
@@ -284,6 +299,12 @@ class Listing:
                 work.append(("touch" if touched else "update", old, page.row(index)))
         return work
 
+    def _leave_out(self, source_id: str, old: str | None, reason: str) -> None:
+        """Not wanted. What is stored and has drifted out of the filters leaves like something absent, by the gate."""
+        self._skip(reason)
+        if old is not None and reason in _DRIFTS and self._drops:
+            self._staging.absent([source_id], "filtered", _AFTER_ALL)
+
     def _unwanted(self, page: Page, index: int) -> str | None:
         """Why a listed row is not to be ingested; None when it is."""
         if (reason := page.skips.get(index)) is not None or self._context.filters is None:
@@ -291,19 +312,37 @@ class Listing:
         return self._context.filters.reject(page.row(index))
 
     async def _take(self, work: Sequence[tuple[str, str | None, SourceObject]]) -> None:
+        engine, context = self._engine, self._context
         held: set[str] = set()
-        if self._letters and work:
-            prints: Mapping[str, str] = {row.id: row.fingerprint for _, _, row in work}
-            heal = timedelta(seconds=self._engine.settings.dead_letter_heal_seconds)
-            held = await self._engine.letters.held(self._context.id, prints, heal_after=heal)
+        rejects: Mapping[str, str] = {}
+        if work and (self._letters or self._asks):
+            prints = {row.id: row.fingerprint for _, _, row in work}
+            if self._letters:
+                heal = timedelta(seconds=engine.settings.dead_letter_heal_seconds)
+                held = await engine.letters.held(context.id, prints, heal_after=heal)
+            if self._asks:
+                rejects = await engine.rejects.among(context.id, prints)
+        theirs = await self._owned_by_rivals([row.id for operation, _, row in work if operation == "new"])
         for operation, old, row in work:
-            if row.id in held:
+            if row.id in theirs:
+                self._skip("owned_by_another_sync")
+            elif row.id in rejects:
+                self._leave_out(row.id, old, rejects[row.id])
+            elif row.id in held:
                 self._skip("quarantined")
             elif self._staging.work >= self._args.room:
                 self._skip("over_run_limit")
                 self.result.partial_reason = "max_objects_per_run"
             else:
                 self._staging.take(operation, old, row)
+
+    async def _owned_by_rivals(self, ids: Sequence[str]) -> set[str]:
+        """Another sync has brought these: fetching them would only show, each time, that they are there."""
+        if not (self._rivals and ids):
+            return set()
+        sync = self._context.sync
+        keys = {object_id(sync["bucket_id"], sync["connection_id"], i): i for i in ids}
+        return {keys[key] for key in await self._engine.objects.owned_by(self._rivals, list(keys))}
 
     def _skip(self, reason: str) -> None:
         reasons = self.result.counts.skipped_by_reason
@@ -318,13 +357,6 @@ async def _drop(task: asyncio.Task[Page] | None) -> None:
 
 def _no_row(index: int) -> SourceObject:
     raise IndexError(index)  # the page that asks for a full walk has no rows
-
-
-class _Present:
-    """Marks a stored id that the listing has shown."""
-
-
-_PRESENT = _Present()
 
 
 class PageActivities:

@@ -131,17 +131,20 @@ class _Removal:
         proposal = sync.get("delete_proposal") or {}
         if not self._args.approved or proposal.get("proposal_id") != self._args.approved:
             return False
-        return absent <= proposal["count"] or not self._beyond(absent - proposal["count"], owned)
+        return self._about(proposal["count"], absent, owned)
 
     def _is_rejected(self, sync: dict[str, Any], absent: int, owned: int) -> bool:
         """A rejected loss is kept without asking again until clearly more is missing."""
         rejected = sync.get("delete_rejected") or {}
-        return bool(rejected) and not self._beyond(absent - rejected["count"], owned)
+        return bool(rejected) and self._about(rejected["count"], absent, owned)
 
-    def _beyond(self, more: int, owned: int) -> bool:
+    def _about(self, decided: int, absent: int, owned: int) -> bool:
+        """Whether a decision about so many holds for what is absent now; one about a part never for everything."""
         settings = self._engine.settings
-        return over_gate(
-            max(0, more), owned, objects=settings.delete_gate_objects, percent=settings.delete_gate_percent
+        if absent <= decided:
+            return True
+        return absent < owned and not over_gate(
+            absent - decided, owned, objects=settings.delete_gate_objects, percent=settings.delete_gate_percent
         )
 
     async def _propose(self, sync: dict[str, Any], chunks: list[str], absent: int, owned: int) -> ReconcileResult:

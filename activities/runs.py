@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio import activity
 
+from activities.batches import BatchActivities
 from activities.contracts import RequeueArgs
 from activities.engine import ConnectionWaits, Engine, SyncContext, SyncGone
 from activities.hand_back import Stop, run_until_handed_back
@@ -32,19 +33,20 @@ __all__ = ["RunActivities"]
 class RunActivities:
     """Run bookkeeping."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, batches: BatchActivities) -> None:
         self._engine = engine
-        self._ledger = RunLedger(engine)
+        self._ledger = RunLedger(engine, batches.make)
 
     @activity.defn(name="load_state")
     async def load_state(self, sync_config_id: str) -> LoadedState:
         """Desired state for a fresh execution; a job left running by a lost one is closed as interrupted."""
-        sync = await self._engine.configs.sync(sync_config_id)
+        sync = await self._engine.configs.sync(sync_config_id, deleted=True)
         if sync is None:
             return LoadedState(deleted=True)
         if lost := sync.get("current_sync_run_id"):
-            await self._engine.runs.lose_job(lost)
-            await self._engine.configs.project(sync_config_id, {"locked": False, "current_sync_run_id": None})
+            await self._ledger.close_lost(sync, lost)
+        if sync.get("deleted_at"):
+            return LoadedState(deleted=True)
         proposal = sync.get("delete_proposal") or {}
         return LoadedState(
             paused=bool(sync.get("paused")),
@@ -162,15 +164,17 @@ class RunActivities:
                 "current_sync_run_id": args.run_id,
                 "pending_full_sync": args.pending_full_sync,
                 "status": "ACTIVE",
+                # A suspension after failures is lifted by the run that begins; a pause is a person's to lift.
+                **({"is_active": True} if sync.get("status") == "FAILED" else {}),
             },
         )
 
     @activity.defn(name="finish_run")
     async def finish_run(self, args: FinishArgs) -> FinishResult:
         """Recount, close the job, add to the totals. Idempotent: a repeated call books nothing twice."""
-        sync = await self._engine.configs.sync(args.sync_config_id)
+        sync = await self._engine.configs.sync(args.sync_config_id, deleted=True)
         if sync is None:
-            return FinishResult(counts=args.counts, status="failed", error="the sync config was deleted")
+            return FinishResult(counts=args.counts, status="failed", error="the sync config no longer exists")
         return await self._ledger.close(sync, args)
 
     @activity.defn(name="project")

@@ -38,6 +38,7 @@ class GroupWriter:
         self._engine = engine
         self._context = context
         self._run_id = run_id
+        self._chunk_id = chunk_id
         self._fence = fence
         sync = context.sync
         self._bucket_id: str = sync["bucket_id"]
@@ -152,6 +153,10 @@ class GroupWriter:
         written: list[Written] = []
         for one, document in known:
             old = before.get(document["_id"], {})
+            if old.get("sync_config_id") != self._context.id:
+                # Removed by a person since it was listed: the next pass brings it back as something new.
+                written.append(Written(one.source.id, document["_id"], "skipped:removed_meanwhile", 0, accepted=False))
+                continue
             touched = one.verdict is Verdict.TOUCHED
             differs = not touched or (old.get("fields") or {}) != document["fields"]
             accepted = self._re_extract and differs and self._asks_for_extraction(old, document, touched=touched)
@@ -162,7 +167,7 @@ class GroupWriter:
                 keep |= {"status", "batch_id"}
             fields = {name: value for name, value in document.items() if name not in keep}
             fields["accepted"] = accepted
-            fields["size_before"] = old.get("size_bytes", 0)
+            fields["added"], fields["size_before"] = self._growth_base(old)
             size = old.get("size_bytes", 0) if touched else one.size
             if touched:
                 fields["fetched"] = False
@@ -174,11 +179,22 @@ class GroupWriter:
                     "updated",
                     0 if touched else one.size,
                     accepted,
-                    size_delta=size - old.get("size_bytes", 0),
+                    added=fields["added"],
+                    size_delta=size - fields["size_before"],
                 )
             )
-        await self._engine.objects.update(changes)
+        await self._engine.objects.update(self._context.id, changes)
         return written
+
+    def _growth_base(self, old: Document) -> tuple[int, int]:
+        """(objects added, size before) by which a write over `old` changes the bucket's totals.
+
+        An attempt that was thought dead may have written it for this very chunk: then what counts is what
+        there was before that.
+        """
+        if old.get("chunk_id") == self._chunk_id:
+            return old.get("added", 0), old.get("size_before", 0)
+        return int(old.get("sync_config_id") is None), old.get("size_bytes", 0)
 
     def _asks_for_extraction(self, old: Document, document: Document, *, touched: bool) -> bool:
         """`re_extract_fields` narrows re-processing of metadata changes to some fields; new bytes always count."""
@@ -203,9 +219,8 @@ class GroupWriter:
                 )
                 continue
             # What a deleted sync has left is adopted; the bucket has counted it already, a tombstone it has not.
-            document["added"] = int(owner is None)
-            document["size_before"] = there.get("size_bytes", 0)
-            replace.append((document, [self._context.id, *([owner] if owner else [])]))
+            document["added"], document["size_before"] = self._growth_base(there)
+            replace.append((document, [owner] if owner and owner != self._context.id else []))
             written.append(
                 Written(
                     one.source.id,

@@ -66,6 +66,7 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
         IndexModel("expire_at", expireAfterSeconds=0, sparse=True),
     ],
     "positions": [IndexModel("sync_config_id")],
+    "rejects": [IndexModel("expire_at", expireAfterSeconds=0)],
     "dead_letters": [
         IndexModel([("sync_config_id", 1), ("source_object_id", 1)], unique=True),
         IndexModel([("sync_config_id", 1), ("max_retries_reached", 1), ("error_type", 1)]),

@@ -40,13 +40,13 @@ class ObjectStore:
         self._syncs = database["syncs"]
 
     async def stored_range(
-        self, sync_config_id: str, *, after: str | None, low: str | None, until: str | None, below: str | None
-    ) -> tuple[list[str], list[str]]:
-        """Ids and fingerprints this sync owns with `after < id`, `low <= id`, `id <= until`, `id < below`, ascending.
+        self, sync_config_id: str, *, after: str | None, until: str | None
+    ) -> AsyncIterator[tuple[list[str], list[str]]]:
+        """Ids and fingerprints this sync owns with `after < id <= until`, ascending, in bounded slices.
 
         Answered from an index alone. None leaves that bound open.
         """
-        wanted = (("$gt", after), ("$gte", low), ("$lte", until), ("$lt", below))
+        wanted = (("$gt", after), ("$lte", until))
         bounds = {operator: value for operator, value in wanted if value is not None}
         query: dict[str, Any] = {"sync_config_id": sync_config_id}
         if bounds:
@@ -55,13 +55,10 @@ class ObjectStore:
             query, _COVERED, sort=[("source_object_id", 1)], batch_size=20_000,
             hint=[("sync_config_id", 1), ("source_object_id", 1), ("fingerprint", 1)],
         )  # fmt: skip
-        ids: list[str] = []
-        fingerprints: list[str] = []
         async for raw in cursor:
             rows: list[Document] = decode_all(raw)  # type: ignore[call-overload]  # raw batches are bytes, the stubs say documents
-            ids += [row["source_object_id"] for row in rows]
-            fingerprints += [row["fingerprint"] for row in rows]
-        return ids, fingerprints
+            if rows:
+                yield [row["source_object_id"] for row in rows], [row["fingerprint"] for row in rows]
 
     async def stored_among(self, sync_config_id: str, ids: Sequence[str]) -> dict[str, str]:
         """Fingerprints of those `ids` that this sync owns (for unordered listings)."""
@@ -71,6 +68,11 @@ class ObjectStore:
         ):
             found[row["source_object_id"]] = row["fingerprint"]
         return found
+
+    async def owned_by(self, sync_config_ids: Sequence[str], object_ids: Sequence[str]) -> set[str]:
+        """Those of the objects that one of these syncs owns."""
+        query = {"_id": {"$in": list(object_ids)}, "sync_config_id": {"$in": list(sync_config_ids)}}
+        return {doc["_id"] async for doc in self._objects.find(query, {"_id": 1})}
 
     async def owned_count(self, sync_config_id: str) -> int:
         """How many objects the sync owns: one walk of the index."""
@@ -111,30 +113,31 @@ class ObjectStore:
         return []
 
     async def replace(self, documents: Iterable[tuple[Document, Sequence[str]]]) -> None:
-        """Write documents over what stands under their ids, fenced.
+        """Write documents over what stands under their ids.
 
-        Each comes with the sync ids it may take the place of (a live object of another sync is left
-        alone); a tombstone with a lower or equal fence always gives way.
+        A tombstone or an object of the same sync gives way to a fence as high or higher, one of another
+        sync only if that sync is among those named with the document: fences of two syncs say nothing
+        about each other.
         """
-        operations = [
-            ReplaceOne(
-                {
-                    "_id": doc["_id"],
-                    "fence": {"$lte": doc["fence"]},
-                    "$or": [{"tombstone": {"$exists": True}}, {"sync_config_id": {"$in": list(owners)}}],
-                },
-                doc,
-            )
-            for doc, owners in documents
-        ]
+        operations = []
+        for doc, gone in documents:
+            own, fenced = doc["sync_config_id"], {"fence": {"$lte": doc["fence"]}}
+            ways: list[Document] = [
+                {"sync_config_id": own, **fenced},
+                {"tombstone.sync_config_id": own, **fenced},
+                {"tombstone": {"$exists": True}, "tombstone.sync_config_id": {"$ne": own}},
+            ]
+            if gone:
+                ways.append({"sync_config_id": {"$in": list(gone)}})
+            operations.append(ReplaceOne({"_id": doc["_id"], "$or": ways}, doc))
         if operations:
             await self._objects.bulk_write(operations, ordered=False)
 
-    async def update(self, changes: Sequence[tuple[str, int, Mapping[str, Any]]]) -> None:
+    async def update(self, sync_config_id: str, changes: Sequence[tuple[str, int, Mapping[str, Any]]]) -> None:
         """Set fields of known objects in one command: (object id, fence, fields). Older fences win nothing."""
         operations = [
             UpdateOne(
-                {"_id": object_id, "fence": {"$lte": fence}, "tombstone": {"$exists": False}},
+                {"_id": object_id, "sync_config_id": sync_config_id, "fence": {"$lte": fence}},
                 {"$set": {**fields, "fence": fence}},
             )
             for object_id, fence, fields in changes
@@ -168,6 +171,10 @@ class ObjectStore:
         ]
         if operations:
             await self._objects.bulk_write(operations, ordered=False)
+        return await self.graves(object_ids, run_id=run_id)
+
+    async def graves(self, object_ids: Sequence[str], *, run_id: str) -> tuple[int, int]:
+        """How many of these a run has removed, and their bytes."""
         count = size = 0
         async for doc in self._objects.find(
             {"_id": {"$in": list(object_ids)}, "tombstone.run_id": run_id}, {"tombstone.size_bytes": 1}

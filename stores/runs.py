@@ -10,9 +10,9 @@ from stores.database import Database, Document
 
 __all__ = ["RunStore"]
 
-# A paused sync keeps its place for months; its staged chunks must not expire before it resumes.
-_CHUNK_LIFE = timedelta(days=400)
-_SEEN_LIFE = timedelta(days=30)
+# A paused sync keeps its place for months; what it staged and has seen must not expire before it resumes:
+# an id whose stamp has expired would pass for absent.
+_CHUNK_LIFE = _SEEN_LIFE = timedelta(days=400)
 _TALLIES = ("stored", "updated", "unchanged", "skipped", "failed", "bytes")
 
 
@@ -100,6 +100,11 @@ class RunStore:
                 skipped[reason] = skipped.get(reason, 0) + n
         return tally, skipped, undone
 
+    async def open_chunks(self, run_id: str) -> AsyncIterator[Document]:
+        """Chunks of work that are not done, one after the other, with their items."""
+        async for doc in self._chunks.find({"run_id": run_id, "kind": "work", "done": {"$ne": True}}).batch_size(2):
+            yield doc
+
     async def accepted(self, run_id: str) -> AsyncIterator[list[str]]:
         """Ids of the objects a run accepted, chunk by chunk, in a stable order."""
         async for doc in self._chunks.find({"run_id": run_id, "kind": "work", "done": True}, {"accepted": 1}).sort(
@@ -184,21 +189,6 @@ class RunStore:
     async def job(self, job_id: str) -> Document | None:
         """One job."""
         return await self._jobs.find_one({"_id": job_id})
-
-    async def lose_job(self, job_id: str) -> None:
-        """Close a job whose workflow was lost; nobody will finish it."""
-        now = datetime.now(UTC)
-        await self._jobs.update_one(
-            {"_id": job_id, "completed_at": None},
-            {
-                "$set": {
-                    "status": "interrupted",
-                    "error": "the workflow of this run ended before the run did; the next run takes over",
-                    "completed_at": now,
-                    "updated_at": now,
-                }
-            },
-        )
 
     async def set_job(self, job_id: str, fields: Mapping[str, Any]) -> None:
         """Set fields of a job."""

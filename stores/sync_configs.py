@@ -25,9 +25,9 @@ class SyncConfigStore:
         self._connections = database["connections"]
         self._buckets = database["buckets"]
 
-    async def sync(self, sync_config_id: str) -> Document | None:
-        """A sync config that exists, with everything the API stored."""
-        return await self._syncs.find_one({"_id": sync_config_id, **_LIVE})
+    async def sync(self, sync_config_id: str, *, deleted: bool = False) -> Document | None:
+        """A sync config that exists (or, with `deleted`, has existed), with everything the API stored."""
+        return await self._syncs.find_one({"_id": sync_config_id, **({} if deleted else _LIVE)})
 
     async def connection(self, connection_id: str) -> Document | None:
         """A connection with its encrypted credentials."""
@@ -36,6 +36,11 @@ class SyncConfigStore:
     async def bucket(self, bucket_id: str) -> Document | None:
         """A bucket."""
         return await self._buckets.find_one({"_id": bucket_id})
+
+    async def rivals(self, sync: Document) -> list[str]:
+        """Other live syncs whose source objects become the same objects: same bucket, same connection."""
+        query = {"bucket_id": sync["bucket_id"], "connection_id": sync["connection_id"], "_id": {"$ne": sync["_id"]}}
+        return [doc["_id"] async for doc in self._syncs.find({**query, **_LIVE}, {"_id": 1})]
 
     async def project(self, sync_config_id: str, fields: Mapping[str, Any]) -> None:
         """Show the workflow's state in the sync document."""

@@ -26,7 +26,19 @@ from deploy.local.ports import is_free
 from deploy.local.stack import Stack
 from tests.simulators.s3_faults import FaultyS3
 
-__all__ = ["World", "bodies", "crash", "fetched", "gets", "say", "settled", "until", "world"]
+__all__ = [
+    "World",
+    "bodies",
+    "crash",
+    "fetched",
+    "gets",
+    "resettled",
+    "say",
+    "settled",
+    "source_server",
+    "until",
+    "world",
+]
 
 _FETCHERS = 16
 _SCHEMA = {"content": {"type": "text"}}
@@ -177,6 +189,12 @@ class Landing:
         """What lies in the bucket."""
         return [item async for item in self.world.api.objects(self.bucket_id)]
 
+    async def batches(self) -> list[Json]:
+        """Batches of the bucket."""
+        reply = await self.world.api.call("POST", f"/buckets/{self.bucket_id}/batches/list", {"limit": 100})
+        found: list[Json] = reply["results"]
+        return found
+
     async def keys(self) -> list[str]:
         """Source keys of what lies in the bucket, sorted."""
         prefix = f"{self.source}/"
@@ -212,6 +230,24 @@ async def _compare(session: aiohttp.ClientSession, queue: list[tuple[str, Json]]
         async with session.get(blob["presigned_url"]) as reply:
             assert reply.status == 200, (key, reply.status)
             assert await reply.read() == truth[key], f"{key} has other bytes"
+
+
+@asynccontextmanager
+async def resettled(stack: Stack, **settings: str) -> AsyncIterator[None]:
+    """The stack's workers with other settings (`name` without `TIDEMARK_`), until the end of the block."""
+    workers = [f"worker-{number}" for number in range(1, stack.workers + 1)]
+    before = dict(stack._settings)
+
+    def restart(wanted: Mapping[str, str]) -> None:
+        stack.processes.stop(workers, 15)
+        stack._settings = dict(wanted)
+        stack.up(workers)
+
+    await asyncio.to_thread(restart, {**before, **{f"TIDEMARK_{k.upper()}": v for k, v in settings.items()}})
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(restart, before)
 
 
 @contextmanager
