@@ -231,6 +231,7 @@ class Listing:
             self._staging.mark(page.ids[-1])
         self._staging.place(page.positions)
         self.result.proven += [[low, high or ""] for low, high in page.proven]
+        self.result.unproven += [[low, high or "", why] for low, high, why in page.unproven]
         await self._staging.flush(everything=False)
 
     async def _stored_beside(self, segment: Segment, page: Page) -> dict[str, str] | None:

@@ -19,7 +19,7 @@ from activities.run_contracts import ReconcileArgs, ReconcileResult
 from models.ids import object_id
 from stores.objects import fence_of
 
-__all__ = ["ReconcileActivities", "over_gate"]
+__all__ = ["ReconcileActivities", "outside", "over_gate"]
 
 _STEP = 1000
 _SAMPLE = 20
@@ -29,6 +29,18 @@ _ABSENT_PER_CHUNK = 20_000
 def over_gate(absent: int, owned: int, *, objects: int, percent: float) -> bool:
     """Whether removing `absent` of `owned` objects needs a person's word."""
     return absent > 0 and (absent >= owned or absent > max(objects, owned * percent / 100))
+
+
+def outside(unproven: list[list[str]]) -> list[tuple[str, str]]:
+    """What is left of all ids without some ranges `[low, high, …]`; an empty high is unbounded."""
+    left, begin = [], ""
+    for low, high, *_ in sorted(unproven):
+        if low > begin:
+            left.append((begin, low))
+        if not high:
+            return left
+        begin = max(begin, high)
+    return [*left, (begin, "")]
 
 
 class _Removal:
@@ -56,7 +68,7 @@ class _Removal:
         if self._args.incremental:
             chunks += [chunk for low, high in self._args.proven for chunk in await self._stage_unseen(low, high)]
         elif not self._args.ordered:
-            chunks += await self._stage_unseen("", "")
+            chunks += [c for low, high in outside(self._args.unproven) for c in await self._stage_unseen(low, high)]
         owned = await self._engine.objects.owned_count(self._context.id)
         if not self._context.reconcile("on_delete"):
             return ReconcileResult(owned=owned)

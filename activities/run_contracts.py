@@ -110,6 +110,8 @@ class ListResult:
     position_chunks: list[str] = field(default_factory=list)
     proven: list[list[str]] = field(default_factory=list)
     """Id ranges [low, high] that were enumerated wholly; an empty high is unbounded."""
+    unproven: list[list[str]] = field(default_factory=list)
+    """Id ranges [low, high, reason] that could not be enumerated: a partial pass, complete for all the rest."""
     rescan: str = ""
     at_end: bool = False
     complete: bool = False
@@ -173,6 +175,7 @@ class ReconcileArgs:
     absent_chunks: list[str] = field(default_factory=list)
     incremental: bool = False
     proven: list[list[str]] = field(default_factory=list)
+    unproven: list[list[str]] = field(default_factory=list)
 
 
 @dataclass

@@ -96,6 +96,7 @@ class RunActivities:
                 run_no=run_no,
                 counts=result.counts,
                 complete=True,
+                partial_reason=result.unproven[0][2] if result.unproven else "",
                 incremental=plan.incremental,
                 position_chunks=result.position_chunks,
             )

@@ -21,6 +21,8 @@ compared. `skips[i]` names why row i is present but must not be ingested (folder
 it still proves presence. `next_cursor` is None on the last page only, and `complete` is true on
 that page only if the provider can vouch that nothing within the cursor's range was left out; a
 reply that is not provably a whole page (blank, cut, foreign) is `Transient`, never an empty page.
+A full walk of an unordered source that had to pass over a part of known bounds is complete without it:
+it says so by `unproven`, keeps no position for that part, and the run is partial.
 A cursor is opaque to the caller, holds no secret, is at most 4 KiB, and stays valid across
 processes; a refused cursor is `Transient` with reason `cursor_refused`, and the caller starts over.
 
@@ -122,6 +124,9 @@ class Page:
     proven: Sequence[tuple[str, str | None]] = ()
     """Id ranges `[low, high)` that this pass has enumerated wholly when this page ends: what is owned within
     and was not shown is gone. For change feeds that had to enumerate a part anew; a complete full walk needs none."""
+    unproven: Sequence[tuple[str, str | None, str]] = ()
+    """Id ranges `[low, high)` that this pass could not enumerate, and why (a library that cannot be read): nothing in
+    them is taken for absent. At most 64 in a pass; with more, or with unknown ranges, a full walk is not complete."""
     rescan: str = ""
     """Change feeds: why only a full walk can tell what has changed (a folder moved, the place was refused)."""
     in_order: bool = True

@@ -64,6 +64,7 @@ class Conclusion:
             absent_chunks=run.absent_chunks,
             incremental=run.plan.incremental,
             proven=run.proven,
+            unproven=run.unproven,
         )
         owner.reconciling = True
         try:

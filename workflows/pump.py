@@ -187,9 +187,12 @@ class Pump:
         run.segments, run.at_end = result.segments, result.at_end
         run.complete = result.complete
         run.partial_reason = run.partial_reason or result.partial_reason
+        if result.unproven and not run.partial_reason:
+            run.partial_reason = result.unproven[0][2]
         run.out_of_order = run.out_of_order or result.out_of_order
         run.rescan = run.rescan or result.rescan
         run.proven += result.proven
+        run.unproven += result.unproven
         run.position_chunks += result.position_chunks
         run.chunks += result.chunks
         run.taken += sum(chunk.size for chunk in result.chunks)

@@ -46,6 +46,7 @@ class Run:
     out_of_order: bool = False
     rescan: str = ""
     proven: list[list[str]] = field(default_factory=list)
+    unproven: list[list[str]] = field(default_factory=list)
     position_chunks: list[str] = field(default_factory=list)
     chunks: list[ChunkRef] = field(default_factory=list)
     absent_chunks: list[str] = field(default_factory=list)

@@ -88,6 +88,8 @@ class Cursor:
     index: int = -1
     fresh: list[Shortcut] = field(default_factory=list)
     failed: int = 0
+    blind: bool = False
+    """Something failed whose ids are not known: a site, or too many libraries to name."""
     read: int = 0
 
     def encode(self) -> str:

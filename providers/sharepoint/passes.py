@@ -61,6 +61,7 @@ class Sheet:
     removed: dict[str, str] = field(default_factory=dict)
     positions: dict[str, str] = field(default_factory=dict)
     proven: list[tuple[str, str | None]] = field(default_factory=list)
+    unproven: list[tuple[str, str | None, str]] = field(default_factory=list)
     rescan: str = ""
 
     @property

@@ -34,8 +34,8 @@ _LIBRARIES_PER_ROW = 340
 class Kept:
     """A drive's position."""
 
-    link: str
     at: datetime
+    link: str = ""
     rows: int = 0
     shortcuts: int = 0
     moved: bool = False

@@ -7,6 +7,8 @@ other drives are read right after the answer that shows them, or, in a change fe
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from providers.base import Page, Positions
@@ -37,6 +39,7 @@ _LOG = structlog.get_logger(__name__)
 _ANSWERS_PER_PAGE = 16
 _MOST_FRESH = 4
 _NAMED = 20
+_MOST_UNPROVEN = 64
 
 
 class Walk:
@@ -85,11 +88,12 @@ class Walk:
             row=rows.__getitem__,
             next_cursor=self._cursor.encode() if going else None,
             # What is kept of a library that could not be read stays: in a change feed its place does not move.
-            complete=not going and not (self._cursor.failed and self._positions is None),
+            complete=not going and not (self._cursor.blind and self._positions is None),
             skips=sheet.skips,
             removed=sheet.removed,
             positions=sheet.positions,
             proven=sheet.proven,
+            unproven=sheet.unproven,
             rescan=sheet.rescan,
             requests=max(1, self._graph.requests - before),
         )
@@ -145,17 +149,28 @@ class Walk:
     def _enter(self, site: Site, facts: SiteFacts) -> None:
         self._sheet.positions |= facts.rows
         if facts.error is not None:
+            self._cursor.blind = True
             self._give_up(site.id, site.name, facts.error)
         if facts.gone:
             self._sheet.rescan = f"{site.name} has lost a library"
 
-    def _give_up(self, source_id: str, name: str, error: ProviderError) -> None:
+    def _give_up(self, source_id: str, name: str, error: ProviderError, *, drive: str = "") -> None:
         """One library's or site's failure: named, and the others go on."""
         self._cursor.failed += 1
         _LOG.warning("library cannot be read", library=name, error=error.message, code=error.code, status=error.status)
         why = f"{error.status or ''} {error.code or ''}".strip()
         named = f"library_failed: {name} ({why})".replace(".", "_").replace("$", "_")
         self._sheet.notice(source_id, name, named if self._cursor.failed <= _NAMED else "library_failed")
+        if self._cursor.failed > _MOST_UNPROVEN:
+            self._cursor.blind = True
+        elif drive:
+            self._sheet.unproven.append((f"{drive}/", f"{drive}0", named))
+
+    def _lose(self, feed: Feed, error: ProviderError) -> None:
+        """A library that was being read failed. Its record may be overwritten in part: it will have to be read anew."""
+        self._give_up(feed.key, feed.name, error, drive=feed.drive)
+        if feed.mode == "anew" or self._positions is None:
+            self._sheet.positions[feed.key] = Kept.of(replace(feed, rows=0, shortcuts=0, moved=True), "")
 
     # --- one answer
 
@@ -171,10 +186,10 @@ class Walk:
             if not may_go_on(error) or not (cursor.site or cursor.sub):
                 raise
             if cursor.sub is not None:
-                self._give_up(cursor.sub.key, cursor.sub.name, error)
+                self._lose(cursor.sub, error)
                 self._after_shortcut()
                 return True
-            self._give_up(cursor.feed.drive, cursor.feed.name, error)
+            self._lose(cursor.feed, error)
             going = await self._next_library()
             if not going and not cursor.read:
                 raise  # not one library could be read: that is the connection's failure
@@ -251,7 +266,7 @@ class Walk:
         except ProviderError as error:
             if not may_go_on(error):
                 raise
-            self._give_up(f"{shortcut.drive}/{shortcut.item}", shortcut.path, error)
+            self._give_up(f"{shortcut.drive}/{shortcut.item}", shortcut.path, error, drive=shortcut.drive)
             return None
 
     async def _answer(self, feed: Feed) -> Answer | None:

@@ -40,6 +40,7 @@ class Seen:
     removed: dict[str, str] = field(default_factory=dict)
     positions: dict[str, str] = field(default_factory=dict)
     proven: list[tuple[str, str | None]] = field(default_factory=list)
+    unproven: list[tuple[str, str | None, str]] = field(default_factory=list)
     rescan: str = ""
     complete: bool = False
     requests: int = 0
@@ -59,6 +60,7 @@ class Seen:
         self.removed |= page.removed
         self.positions |= page.positions
         self.proven += page.proven
+        self.unproven += page.unproven
         self.rescan = self.rescan or page.rescan
         self.complete = page.complete
         self.requests += page.requests

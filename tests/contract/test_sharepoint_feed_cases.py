@@ -25,6 +25,7 @@ async def test_m01_a_file_written_during_the_first_crawl_is_seen(tenant: Rig) ->
     tenant.graph.tree.put(tenant.library, "f0/000.txt", b"changed behind the listing")
     rest: list[str] = []
     cursor = first.next_cursor
+    tenant.positions.places |= first.positions
     while cursor is not None:
         page = await provider.list_page(tenant.path, cursor, 4)
         rest += list(page.ids)
