@@ -9,7 +9,7 @@ bootstrap:
 	@$(PYTHON) deploy/local/bootstrap.py
 
 up: bootstrap
-	@$(RUN) deploy.local.stack up
+	@SIMULATORS=$(SIMULATORS) $(RUN) deploy.local.stack up
 
 down: bootstrap
 	@$(RUN) deploy.local.stack down $(if $(filter-out 0,$(WIPE)),--wipe)
@@ -25,7 +25,7 @@ check: bootstrap
 	@$(RUN) pytest -q tests/unit/test_architecture.py tests/unit/test_docs.py
 
 demo: bootstrap
-	@$(RUN) deploy.local.demo
+	@PROVIDER=$(PROVIDER) $(RUN) deploy.local.demo
 
 bench: bootstrap
 	@$(RUN) deploy.bench

@@ -53,25 +53,17 @@ class Api:
     async def create_source(self, name: str, **config: Any) -> str:
         """A connection to the stack's S3 server (or another: `config` wins); its id."""
         secret = {
+            "type": "access_key",
             "access_key_id": self._env["S3_ACCESS_KEY_ID"],
             "secret_access_key": self._env["S3_SECRET_ACCESS_KEY"],
         }
-        body = {"name": name, "provider_type": "s3", "provider_config": self._source_config(secret, config)}
+        plain = {"region": "us-east-1", "endpoint_url": self._env["S3_ENDPOINT_URL"], "use_ssl": False}
+        return await self.create_connection(name, "s3", {**plain, "credentials": secret, **config})
+
+    async def create_connection(self, name: str, provider: str, config: Json) -> str:
+        """A connection, tested before it is saved; its id."""
+        body = {"name": name, "provider_type": provider, "provider_config": config}
         return str((await self.call("POST", "/organizations/connections", body))["connection_id"])
-
-    async def move_source(self, connection_id: str, endpoint: str | None = None) -> None:
-        """Point a connection elsewhere (None: back to the stack's S3 server); its secret is kept."""
-        config = self._source_config({}, {"endpoint_url": endpoint} if endpoint else {})
-        await self.call("PATCH", f"/organizations/connections/{connection_id}", {"provider_config": config})
-
-    def _source_config(self, secret: Json, config: Json) -> Json:
-        return {
-            "region": "us-east-1",
-            "endpoint_url": self._env["S3_ENDPOINT_URL"],
-            "use_ssl": False,
-            "credentials": {"type": "access_key", **secret},
-            **config,
-        }
 
     async def create_bucket(self, name: str, properties: Json) -> str:
         """A bucket with these schema properties; its id."""
@@ -119,9 +111,9 @@ class Sync:
         """Change fields of its configuration."""
         await self.api.call("PATCH", self._path, fields)
 
-    async def trigger(self) -> str:
-        """Start a full run; its job id."""
-        answer = await self.api.call("POST", f"{self._path}/trigger", full_sync="true")
+    async def trigger(self, *, full: bool = True) -> str:
+        """Start a run, with a full pass unless told otherwise; its job id."""
+        answer = await self.api.call("POST", f"{self._path}/trigger", full_sync="true" if full else "false")
         return str(answer["sync_job_id"])
 
     async def pause(self) -> None:

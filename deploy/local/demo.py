@@ -2,6 +2,7 @@
 
     python -m deploy.local.demo          the installed Python environment's files
     SOURCE=folder python -m deploy.local.demo
+    PROVIDER=google_drive python -m deploy.local.demo          or sharepoint, snowflake, tigris, s3
 
 Exits non-zero if anything is not exactly as it should be.
 """
@@ -22,32 +23,25 @@ from deploy.local import setup
 from deploy.local.client import Api, ApiError, Json, Sync
 from deploy.local.paths import CHECKOUT
 from deploy.local.recount import recount
+from deploy.local.s3_source import S3Source, TigrisSource
 from deploy.local.screen import Screen, bytes_of, counts_of
-from deploy.local.slow_link import SlowLink
+from deploy.local.simulated_source import DriveSource, SharePointSource, SnowflakeSource
 from deploy.local.source import Source, default_files, folder_files
 from deploy.local.stack import Stack
 from deploy.local.tools import ToolError
 
 _CHANGES = 20
-_COPIES = 1500
 _COPY_BYTES = 64 * 1024
 _PAUSED_SECONDS = 3
 _TRIES = 3
-_LATENCY = 0.02
 _SLOW_CONCURRENCY = 3
 _FAST_CONCURRENCY = 32
 
-_PROPERTIES: Json = {"content": {"type": "text"}, "folder": {"type": "string"}, "extension": {"type": "string"}}
-_MAPPING: Json = {
-    "mappings": {
-        "content": {"target_type": "blob", "source": {"type": "file"}, "blob_property": "content"},
-        "folder": {"target_type": "field", "source": {"type": "folder_path", "full_path": True}},
-        "extension": {
-            "target_type": "field",
-            "source": {"type": "filename_regex", "pattern": r"\.([A-Za-z0-9]+)$", "default": "none"},
-            "transform": "lowercase",
-        },
-    }
+_IN_S3: dict[str, type[S3Source]] = {"s3": S3Source, "tigris": TigrisSource}
+_SIMULATED: dict[str, type[DriveSource | SharePointSource | SnowflakeSource]] = {
+    "google_drive": DriveSource,
+    "sharepoint": SharePointSource,
+    "snowflake": SnowflakeSource,
 }
 
 
@@ -73,12 +67,16 @@ class Demo:
 
     async def first_sync(self) -> None:
         """Create connection, bucket and sync; watch the first run."""
-        name = self.source.bucket
+        source, name = self.source, self.source.name
         self.screen.chapter("First sync")
-        self.connection_id = await self.api.create_source(name)
-        self.bucket_id = await self.api.create_bucket(name, _PROPERTIES)
+        self.connection_id = await self.api.create_connection(name, source.provider, source.config())
+        self.bucket_id = await self.api.create_bucket(name, source.properties())
         self.sync = await self.api.create_sync(
-            self.bucket_id, self.connection_id, name, polling_interval_seconds=300, schema_mapping=_MAPPING
+            self.bucket_id,
+            self.connection_id,
+            source.path,
+            polling_interval_seconds=300,
+            schema_mapping=source.mapping(),
         )
         self.screen.note(f"connection {self.connection_id}, bucket {self.bucket_id}, sync {self.sync.id}")
         job = await self.watch(await self.sync.newest_job())
@@ -90,6 +88,12 @@ class Demo:
         before = len(self.source.truth)
         made = await asyncio.to_thread(self.source.change, _CHANGES)
         self.screen.note(f"{made.added} added, {made.changed} changed, {made.renamed} renamed, {made.deleted} deleted")
+        if self.source.follows_changes:
+            job = await self.watch(await self.sync.trigger(full=False))
+            self.counts(job, stored=made.added, updated=made.changed + made.renamed, removed=made.deleted)
+            passed, asked = job["metadata"]["pass"], counts_of(job)["requests"]
+            self.expect(f"by the change feed: {passed} pass, {asked} requests", good=passed == "incremental")
+            return
         job = await self.watch(await self.sync.trigger())
         untouched = before - made.changed - made.renamed - made.deleted
         self.counts(
@@ -101,24 +105,23 @@ class Demo:
         )
 
     async def interruptions(self) -> None:
-        """Pause and kill, over a link slow enough to be in the middle of something."""
-        async with SlowLink(self.stack.ports.s3, _LATENCY) as link:
-            await self.api.move_source(self.connection_id, link.endpoint)
+        """Pause and kill, with a source slow enough to be in the middle of something."""
+        async with self.source.slowed(self.api, self.connection_id):
             await self.sync.patch(sync_concurrency=_SLOW_CONCURRENCY)
             await asyncio.sleep(1)
             await self.sync.idle()  # a change of the configuration may have started a run
-            try:
-                await self.pause_and_resume()
-                await self.kill_a_worker()
-            finally:
-                await self.api.move_source(self.connection_id)
-                await self.sync.patch(sync_concurrency=_FAST_CONCURRENCY)
+            await self.pause_and_resume()
+            await self.kill_a_worker()
+        await self.sync.patch(sync_concurrency=_FAST_CONCURRENCY)
+        await asyncio.sleep(1)
+        await self.sync.idle()
 
     async def pause_and_resume(self) -> None:
         """Pause in the middle of a run, see that it stands still, resume, see it end."""
         self.screen.chapter("Pause in the middle of a run, and resume")
         self.screen.note(
-            f"from here on S3 is {_LATENCY * 1000:.0f} ms away: slow enough to be in the middle of something"
+            f"from here on the source is {self.source.scale.latency * 1000:.0f} ms away:"
+            " slow enough to be in the middle of something"
         )
         job_id = await self.run_and_interrupt("paused", self.pause)
         if not job_id:
@@ -160,10 +163,10 @@ class Demo:
     async def run_and_interrupt(self, prefix: str, interrupt: Callable[[], Awaitable[None]]) -> str | None:
         """Add files, start a run, interrupt it once it is well under way; its job id, None if it never was."""
         for attempt in range(1, _TRIES + 1):
-            copies = await asyncio.to_thread(self.copies, f"{prefix}/{attempt}", _COPIES * attempt)
+            copies = await asyncio.to_thread(self.copies, f"{prefix}/{attempt}", self.source.scale.copies * attempt)
             self.screen.note(f"{copies:,} files added")
             before = await self.stored()
-            job_id = await self.sync.trigger()
+            job_id = await self.sync.trigger(full=self.source.provider in _IN_S3)
 
             async def under_way(_job: Json, copies: int = copies, before: int = before) -> bool:
                 stored = await self.stored() - before
@@ -177,7 +180,7 @@ class Demo:
             if job["status"] not in {"completed", "failed"}:
                 return job_id
             self.screen.note("that run ended before it could be interrupted; once more, with more files")
-        self.expect(f"a run of {_COPIES * _TRIES} files could be interrupted", good=False)
+        self.expect(f"a run of {self.source.scale.copies * _TRIES} files could be interrupted", good=False)
         return None
 
     def copies(self, prefix: str, count: int) -> int:
@@ -242,7 +245,7 @@ class Demo:
                 done += 1
                 line.step(done)
 
-            found = await recount(self.api, self.bucket_id, self.source.bucket, self.source.truth, each)
+            found = await recount(self.api, self.bucket_id, self.source.key_of, self.source.truth, each)
         for kind, keys in found.wrong.items():
             self.expect(f"{len(keys)} {kind}: {', '.join(keys[:3])} …", good=False)
         if not found.wrong:
@@ -269,12 +272,19 @@ class Demo:
             self.screen.console.print(f"  {what:<12} {where}", soft_wrap=True, markup=False)
 
 
-async def perform(screen: Screen, stack: Stack, files: Mapping[str, Path]) -> list[str]:
+def open_source(provider: str, stack: Stack, name: str) -> Source:
+    """A new source of a provider's kind."""
+    if provider in _IN_S3:
+        return _IN_S3[provider](name, stack.env)
+    return _SIMULATED[provider](name, stack.env, stack.simulators)
+
+
+async def perform(screen: Screen, stack: Stack, provider: str, files: Mapping[str, Path]) -> list[str]:
     """Everything after set-up; what was wrong."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    source = Source(stack.env, f"demo-{stamp}")
+    source = open_source(provider, stack, f"demo-{stamp}")
     size = sum(file.stat().st_size for file in files.values())
-    screen.chapter(f"Source: {len(files):,} files, {size / 1e6:.1f} MB, into s3://{source.bucket}")
+    screen.chapter(f"Source: {len(files):,} files, {size / 1e6:.1f} MB, into {source.path} of {source.where}")
     with screen.progress("uploading", len(files)) as line:
         done = moved = 0
 
@@ -298,17 +308,22 @@ async def perform(screen: Screen, stack: Stack, files: Mapping[str, Path]) -> li
 def main() -> int:
     """Command line."""
     screen = Screen()
-    folder = os.environ.get("SOURCE")
+    provider, folder = os.environ.get("PROVIDER") or "s3", os.environ.get("SOURCE")
+    scales = {name: kind.scale for name, kind in _IN_S3.items()}
+    scales |= {name: kind.scale for name, kind in _SIMULATED.items()}
     try:
+        if provider not in scales:
+            raise ToolError(f"PROVIDER={provider} is not known", f"Use one of {', '.join(sorted(scales))}.")  # noqa: TRY301
         screen.chapter("Set-up")
-        setup.prepare("up")
-        stack = Stack(CHECKOUT, say=screen.console.print)
+        simulators = provider in _SIMULATED
+        setup.prepare("up", simulators=simulators)
+        stack = Stack(CHECKOUT, simulators=simulators, say=screen.console.print)
         stack.up()
-        files = folder_files(Path(folder)) if folder else default_files()
+        files = folder_files(Path(folder)) if folder else default_files(scales[provider].files)
         if not files:
             raise ToolError(f"there is no file in {folder}", "Name another folder with SOURCE=….")  # noqa: TRY301
         screen.started = time.monotonic()
-        wrong = asyncio.run(perform(screen, stack, files))
+        wrong = asyncio.run(perform(screen, stack, provider, files))
     except ToolError as error:
         screen.fact(f"{error}\n    {error.hint}", good=False)
         return 1

@@ -15,6 +15,10 @@ _VARIABLES = {
     "mongod": "MONGOD_PORT",
     "s3": "S3_PORT",
     "api": "TIDEMARK_API_PORT",
+    "drive": "SIMULATED_GOOGLE_DRIVE_PORT",
+    "graph": "SIMULATED_SHAREPOINT_PORT",
+    "snowflake": "SIMULATED_SNOWFLAKE_PORT",
+    "fakesnow": "FAKESNOW_PORT",
     "metrics": "TIDEMARK_METRICS_PORT",
 }
 
@@ -28,6 +32,10 @@ class Ports:
     mongod: int = 27017
     s3: int = 9000
     api: int = 8080
+    drive: int = 9100
+    graph: int = 9101
+    snowflake: int = 9102
+    fakesnow: int = 9103
     metrics: int = 9464
 
     @classmethod

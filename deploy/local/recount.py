@@ -56,18 +56,21 @@ class Recount:
 async def recount(
     api: Api,
     bucket_id: str,
-    source_bucket: str,
+    key_of: Callable[[Json], str],
     truth: Mapping[str, tuple[str, int]],
     each: Callable[[], object] = lambda: None,
 ) -> Recount:
-    """Compare a bucket with `truth` (key to sha256 and size); `each` is called after every object."""
+    """Compare a bucket with `truth` (key to sha256 and size); `each` is called after every object.
+
+    `key_of` tells an object's key by its first `source_details`.
+    """
     found = Recount()
     queue: asyncio.Queue[Json] = asyncio.Queue(maxsize=2000)
 
     async def fetch(session: aiohttp.ClientSession) -> None:
         while True:
             item = await queue.get()
-            key = str(item["source_details"][0]["source_id"]).removeprefix(f"{source_bucket}/")
+            key = key_of(item["source_details"][0])
             found.objects += 1
             found.seen[key] += 1
             if key in truth:

@@ -36,6 +36,7 @@ __all__ = [
     "api",
     "mongod",
     "python_environment",
+    "run",
     "s3",
     "temporal",
     "wait_ready",
@@ -153,7 +154,7 @@ def _temporal_answers(port: int) -> bool:
         return SEARCH_ATTRIBUTES.keys() <= known.custom_attributes.keys()
 
     try:
-        return _run(ask())
+        return run(ask())
     except (RuntimeError, RPCError):  # the SDK's ways to say: not yet
         return False
 
@@ -208,7 +209,7 @@ def _worker_polls(pid: int, port: int, task_queue: str) -> bool:
         return any(poller.identity.partition("@")[0] in map(str, pids) for poller in answer.pollers)
 
     try:
-        return _run(ask())
+        return run(ask())
     except (RuntimeError, RPCError):
         return False
 
@@ -231,7 +232,7 @@ def _http_answers(port: int, path: str) -> bool:
         connection.close()
 
 
-def _run(work: Coroutine[Any, Any, _T]) -> _T:
+def run(work: Coroutine[Any, Any, _T]) -> _T:
     """Run a coroutine from synchronous code, even where an event loop runs already (tests)."""
     with concurrent.futures.ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()

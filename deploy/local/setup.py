@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import tools
+from deploy.local import fakesnow, tools
 from deploy.local.paths import CHECKOUT
 
 __all__ = ["make_master_key", "prepare", "s3_kind"]
@@ -63,13 +63,15 @@ def _no_mongod() -> Path:
     )
 
 
-def _steps(purpose: str) -> list[Step]:
+def _steps(purpose: str, *, simulators: bool) -> list[Step]:
     steps = [
         Step("Temporal server", tools.find_temporal, tools.install_temporal),
         Step("MongoDB server", _mongod, _no_mongod),
     ]
     if s3_kind() == "versitygw" or (purpose == "test" and tools.has_go()):
         steps.append(Step("S3 server", tools.find_versitygw, tools.install_versitygw))
+    if simulators or purpose == "test":
+        steps.append(Step("Snowflake simulator", fakesnow.find, fakesnow.install))
     if purpose == "test":
         steps.append(Step("time-skipping test server", tools.find_test_server, tools.install_test_server))
     if purpose == "bench":
@@ -78,9 +80,9 @@ def _steps(purpose: str) -> list[Step]:
     return steps
 
 
-def prepare(purpose: str = "up") -> None:
+def prepare(purpose: str = "up", *, simulators: bool = False) -> None:
     """Run all steps for `up`, `test` or `bench`. Raises ToolError."""
-    for step in _steps(purpose):
+    for step in _steps(purpose, simulators=simulators):
         _run(step)
     if purpose != "test":
         make_master_key(CHECKOUT / ".local" / "master.key")

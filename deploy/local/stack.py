@@ -25,7 +25,9 @@ from deploy.local.identities import identities, starter, write_private
 from deploy.local.paths import CHECKOUT
 from deploy.local.ports import Ports, is_free
 from deploy.local.processes import Processes
+from deploy.local.s3_source import S3Source
 from deploy.local.services import Service
+from deploy.local.simulators import PROVIDERS, Simulators, connect_all
 from deploy.local.tools import ToolError, find_temporal
 
 __all__ = ["Stack"]
@@ -33,7 +35,7 @@ __all__ = ["Stack"]
 _KILL_SECONDS = 10.0
 
 _DATA = (
-    *("blobs", "log", "mongod", "run", "s3", "temporal.db*", "temporal.toml"),
+    *("blobs", "log", "mongod", "run", "s3", "simulated", "temporal.db*", "temporal.toml"),
     *("keys.json", "master.key", "ports.json", "stack.env", "lock"),
 )
 
@@ -43,6 +45,8 @@ class Stack:
 
     `settings` are environment variables (`TIDEMARK_…`) for its workers and API; they win over the
     process's own environment, which wins over the stack's defaults. `say` gets one line per step.
+    With `simulators`, those of Google Drive, Graph and Snowflake run beside it, and Tidemark uses them
+    instead of the real services, until `down`.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Stack:
         settings: Mapping[str, str] | None = None,
         workers: int | None = None,
         s3: str | None = None,
+        simulators: bool = False,
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self.home = root.resolve() / ".local"
@@ -62,6 +67,9 @@ class Stack:
         self.ports = ports or Ports.from_environment(os.environ, saved)
         self.workers = workers or int(os.environ.get("WORKERS") or os.cpu_count() or 1)
         self.s3 = s3 or setup.s3_kind()
+        self.simulators = Simulators(self.home / "simulated", self.ports)
+        self._simulated = self.home / "simulated" / "in-use"
+        self.simulating = simulators or self._simulated.exists()
         self._settings = dict(settings or {})
         self._say = say
         own_mongodb = f"mongodb://127.0.0.1:{self.ports.mongod}/?replicaSet=rs0"
@@ -75,7 +83,8 @@ class Stack:
     def names(self) -> list[str]:
         """Every part, in the order in which they are started."""
         workers = [f"worker-{number}" for number in range(1, self.workers + 1)]
-        return [*(["mongod"] if self.own_mongod else []), "temporal", "s3", *workers, "api"]
+        simulators = self.simulators.names if self.simulating else ()
+        return [*(["mongod"] if self.own_mongod else []), "temporal", "s3", *simulators, *workers, "api"]
 
     def service(self, name: str) -> Service:
         """How a part is started."""
@@ -85,6 +94,8 @@ class Stack:
             return services.temporal(self.home / "temporal.db", self.ports.temporal, self.ports.temporal_ui)
         if name == "s3":
             return services.s3(self.s3, self.home / "s3", self.ports.s3)
+        if name in self.simulators.names:
+            return self.simulators.service(name)
         if name == "api":
             return services.api(self.ports.api)
         number = int(name.removeprefix("worker-"))
@@ -112,7 +123,8 @@ class Stack:
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
-        return {**defaults, **inherited, **fixed, **services.python_environment(), **self._settings}
+        simulated = self.simulators.settings() if self._simulated.exists() else {}
+        return {**defaults, **inherited, **fixed, **simulated, **services.python_environment(), **self._settings}
 
     @property
     def env(self) -> dict[str, str]:
@@ -129,6 +141,7 @@ class Stack:
             "S3_ENDPOINT_URL": f"http://127.0.0.1:{self.ports.s3}",
             "S3_ACCESS_KEY_ID": services.S3_ACCESS_KEY_ID,
             "S3_SECRET_ACCESS_KEY": services.S3_SECRET_ACCESS_KEY,
+            **(self.simulators.addresses() | self._connections() if self._simulated.exists() else {}),
         }
 
     # --- what it does
@@ -140,14 +153,18 @@ class Stack:
             self._remember_ports()
             setup.make_master_key(self.home / "master.key")
             (self.home / "temporal.toml").touch()
-            infrastructure = [name for name in wanted if name in {"mongod", "temporal", "s3"}]
-            product = [name for name in wanted if name not in infrastructure]
-            self._start(infrastructure)
+            product = [name for name in wanted if name == "api" or name.startswith("worker-")]
+            self._start([name for name in wanted if name not in product])
+            if self.simulating and not self._simulated.exists():
+                self._simulated.touch()
+                self._stop([name for name in product if self.processes.pid(name) is not None])
             if product:
                 starter(self.environment, "database", "init")
                 self._start(product)
             if "api" in wanted:
                 identities(self.home / "keys.json", self.environment, self.ports.api)
+            if "api" in wanted and self.simulating:
+                self._connect_simulators()
             lines = [f"{key}={value}" for key, value in self.env.items()]
             write_private(self.home / "stack.env", "\n".join(lines) + "\n")
         return self.env
@@ -164,8 +181,14 @@ class Stack:
         if not self.processes.signal(name, number):
             raise ToolError(f"{name} does not run", "Start it first.")
         deadline = time.monotonic() + _KILL_SECONDS
-        # A process with much memory dies slowly; started again too soon, it would be taken for running.
-        while number == signal.SIGKILL and self.processes.pid(name) is not None and time.monotonic() < deadline:
+        ports = self.service(name).ports.values() if number == signal.SIGKILL else ()
+
+        def gone() -> bool:
+            return self.processes.pid(name) is None and all(map(is_free, ports))
+
+        # A process with much memory dies slowly; started again too soon, it would be taken for running, and
+        # a thread of it that ends last still holds its port.
+        while number == signal.SIGKILL and not gone() and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def down(self, *, wipe: bool = False) -> None:
@@ -176,8 +199,30 @@ class Stack:
                 product = [name for name in running if name == "api" or name.startswith("worker-")]
                 for group in (product, [name for name in running if name not in product]):
                     self._stop(group)
+                self._simulated.unlink(missing_ok=True)
         if wipe:
             self._wipe()
+
+    def _connections(self) -> dict[str, str]:
+        text = self._simulated.read_text()
+        known: dict[str, str] = json.loads(text) if text else {}
+        return known
+
+    def _connect_simulators(self) -> None:
+        """A connection for each simulator, and something to see in the S3 server."""
+        told = {provider: self.simulators.told(provider) for provider in PROVIDERS}
+        sample = S3Source("sample", self.env)
+        sample.put_many((f"{number % 3}/{number:02}.txt", b"sample %d\n" % number) for number in range(20))
+        sample.close()
+        for provider in ("s3", "tigris"):
+            told[provider] = {"source_path": sample.path, "provider_config": sample.config()}
+        made = services.run(connect_all(self.env, told))
+        self._simulated.write_text(json.dumps(made))
+        for name, connection in made.items():
+            if name.endswith("_CONNECTION"):
+                provider = name.removeprefix("SIMULATED_").removesuffix("_CONNECTION")
+                shown = f"simulated-{provider.lower().replace('_', '-')}  {connection}"
+                self._say(f"  ✓ connection {shown}  source_path {made[f'SIMULATED_{provider}_PATH']}")
 
     def _wipe(self) -> None:
         """Remove what this class made, and nothing else that lies beside it."""
@@ -226,7 +271,8 @@ class Stack:
 
     def _remember_ports(self) -> None:
         ports = self.ports.as_dict()
-        if self._saved.exists() and json.loads(self._saved.read_text()) != ports and self.processes.running():
+        saved = {**ports, **json.loads(self._saved.read_text())} if self._saved.exists() else ports
+        if saved != ports and self.processes.running():
             raise ToolError(
                 "this stack runs on other ports", "Run `make down` first, then `make up` with the new ports."
             )
@@ -247,10 +293,11 @@ def main() -> int:
     parser.add_argument("command", choices=("up", "down"))
     parser.add_argument("--wipe", action="store_true", help="remove the data too")
     arguments = parser.parse_args()
+    simulators = os.environ.get("SIMULATORS", "0") not in {"", "0"}
     try:
         if arguments.command == "up":
-            setup.prepare("up")
-        stack = Stack(CHECKOUT, say=lambda line: print(line, flush=True))
+            setup.prepare("up", simulators=simulators)
+        stack = Stack(CHECKOUT, simulators=simulators, say=lambda line: print(line, flush=True))
         if arguments.command == "down":
             stack.down(wipe=arguments.wipe)
             return 0

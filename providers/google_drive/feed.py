@@ -37,7 +37,7 @@ class Verdicts:
     files: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     removed: dict[str, str] = field(default_factory=dict)
     entered: list[str] = field(default_factory=list)
-    """Folders to be walked: they came, or have another path."""
+    """Folders to be walked, with what is below them: they came, or have another path."""
     left: list[str] = field(default_factory=list)
     """Folders to be walked for what is no longer here."""
     known: list[tuple[str, str | None]] = field(default_factory=list)
@@ -119,6 +119,8 @@ async def judge(
             verdicts.removed[file_id] = reason
             if known is not None and reason == "not_visible" and known.path(file_id) is not None:
                 verdicts.rescan = f"folder {file_id} is no longer visible, and what was in it cannot be listed"
+    entered = frozenset(verdicts.entered)
+    verdicts.entered = [one for one in verdicts.entered if not await ancestors.below_any(one, entered)]
     return verdicts
 
 

@@ -31,8 +31,8 @@ __all__ = ["PAGE_LIMIT", "Lister"]
 PAGE_LIMIT = 1000
 _PLACE_BYTES = 4096
 _FEED = "feed"
-_MAX_FOLDERS = 24
-"""Folders of one page of the log that are walked; more have to be found by a full pass."""
+_MAX_FOLDERS = 64
+"""Folders of one page of the log that are walked: their ids go into the cursor. A page with more is read in parts."""
 _SHORTCUTS_AT_ONCE = 8
 
 
@@ -42,6 +42,7 @@ class _Cursor:
 
     `r`, `k`, `d`: the root's id, resource key and drive. `g`, `n`: generation and next number of the folder log.
     `w`: a walk's place. `t`, `e`: tokens of the log's next page and of the next visit. `i`: something was left out.
+    `s`: the log is full of folders and is read in small pages.
     """
 
     r: str = ""
@@ -51,6 +52,7 @@ class _Cursor:
     g: str = ""
     n: int = 0
     i: bool = False
+    s: bool = False
     t: str = ""
     e: str = ""
     w: list[Any] | None = None
@@ -158,7 +160,11 @@ class Lister:
     # --- the incremental pass, and the end of a full one
 
     async def _read_log(self, place: _Cursor, found: _Found, positions: Positions | None, limit: int) -> _Cursor | None:
-        changes = await changes_since(self._client, place.root, place.t, limit)
+        small = min(limit, _MAX_FOLDERS)
+        changes = await changes_since(self._client, place.root, place.t, small if place.s else limit)
+        if _folders_in(changes.entries) > _MAX_FOLDERS:
+            changes = await changes_since(self._client, place.root, place.t, small)
+        place.s = _folders_in(changes.entries) > small // 4
         known = None
         if positions is not None and any(_about_folders(entry) for entry in changes.entries):
             known = await KnownFolders.read(positions, place.g)
@@ -171,7 +177,7 @@ class Lister:
         finally:
             await ancestors.close()
         found.files, found.removed, found.rescan = verdicts.files, verdicts.removed, verdicts.rescan
-        if len(verdicts.entered) + len(verdicts.left) > _MAX_FOLDERS:
+        if len(verdicts.entered) + len(verdicts.left) > _MAX_FOLDERS:  # the log was not given in smaller pages
             found.rescan = f"{len(verdicts.entered) + len(verdicts.left)} folders were moved or renamed at once"
         logged, place.n = entries(verdicts.known, place.g, place.n)
         found.positions |= logged
@@ -283,6 +289,10 @@ class Lister:
                     raise
                 return None
         return target if target and not target.get("trashed") and target.get("mimeType") != SHORTCUT else None
+
+
+def _folders_in(entries: Sequence[Mapping[str, Any]]) -> int:
+    return sum((entry.get("file") or {}).get("mimeType") == FOLDER for entry in entries)
 
 
 def _about_folders(entry: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ change; it is never an empty listing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,6 +227,17 @@ class Ancestors:
         """`path` of several."""
         wanted = list(dict.fromkeys(folder_ids))
         return dict(zip(wanted, await asyncio.gather(*map(self.path, wanted)), strict=True))
+
+    async def below_any(self, folder_id: str, others: Container[str]) -> bool:
+        """Whether a folder between this one and the root is one of `others`."""
+        for _ in range(_MAX_DEPTH):
+            folder = await self._look(folder_id) if folder_id != self._root.id else None
+            if folder is None or not folder.get("parents"):
+                return False
+            folder_id = str(folder["parents"][0])
+            if folder_id in others:
+                return True
+        return False
 
     async def _look(self, folder_id: str) -> dict[str, Any] | None:
         if folder_id not in self._known:

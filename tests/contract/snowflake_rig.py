@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import Any
 from providers import ProviderSettings, open_provider
 from providers.base import Page, Provider, SourceObject
 from tests.simulators.snowflake_gate import GateUser, SnowflakeGate
+from tests.simulators.snowflake_owner import Owner
 
 __all__ = ["PASSWORD", "Account", "Kept", "changes", "full_pass", "shown"]
 
@@ -39,16 +38,10 @@ class Account:
         self.gate = gate
         self.database = f"DB{uuid.uuid4().hex[:10].upper()}"
         gate.users["LOADER"] = GateUser(password=PASSWORD)
-        self._token = ""
-        self._token = self._login("")
-        self.run(f"CREATE DATABASE {self.database}", f"CREATE SCHEMA {self.database}.S")
-        self._token = self._login(f"?databaseName={self.database}&schemaName=S")
-
-    def run(self, *statements: str) -> None:
-        """Execute as the account's owner."""
-        for statement in statements:
-            answer = self._post("/queries/v1/query-request", {"sqlText": statement})
-            assert answer["success"], (statement, answer["message"])
+        self._owner = Owner(gate.upstream)
+        self._owner.run(f"CREATE DATABASE {self.database}", f"CREATE SCHEMA {self.database}.S")
+        self._owner.use(self.database, "S")
+        self.run = self._owner.run
 
     def open(self, *, credentials: Body | None = None, **config: Any) -> Provider:
         """A provider on the account."""
@@ -58,17 +51,6 @@ class Account:
         whole = {"account": "acme-main", "warehouse": "WH", "database": self.database, "schema": "s", **config}
         secret = credentials or {"type": "username_password", "username": "loader", "password": PASSWORD}
         return open_provider("snowflake", whole, secret, settings)
-
-    def _login(self, query: str) -> str:
-        answer = self._post(f"/session/v1/login-request{query}", {"data": {"SESSION_PARAMETERS": {}}})
-        return str(answer["data"]["token"])
-
-    def _post(self, path: str, body: Body) -> Body:
-        headers = {"Content-Type": "application/json", "Authorization": f'Snowflake Token="{self._token}"'}
-        request = urllib.request.Request(f"{self.gate.upstream}{path}", json.dumps(body).encode(), headers)
-        with urllib.request.urlopen(request, timeout=30) as reply:
-            answer: Body = json.load(reply)
-            return answer
 
 
 async def full_pass(

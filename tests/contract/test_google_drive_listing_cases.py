@@ -239,15 +239,31 @@ async def test_g12_a_deleted_folder_asks_for_a_full_pass_and_foreign_folders_do_
     assert not page.positions
 
 
-async def test_g12_many_folders_at_once_ask_for_a_full_pass(drive: DriveSimulator, provider: Any) -> None:
-    for i in range(30):
+async def test_g12_many_renamed_folders_are_walked_a_part_of_the_log_at_a_time(
+    drive: DriveSimulator, provider: Any
+) -> None:
+    for i in range(150):
         drive.tree.put(f"a/d{i}/f", b"x")
     places = Places()
     await full_pass(provider, "/a", places)
-    for i in range(30):
+    for i in range(150):
         drive.tree.rename(drive.tree.folder(f"a/d{i}"), f"e{i}")
-    [page] = await changes(provider, "/a", places)
-    assert "30 folders" in page.rescan
+    pages = await changes(provider, "/a", places)
+    assert not any(page.rescan for page in pages)
+    assert {page.row(i).path for page in pages for i in range(len(page.ids))} == {f"e{i}/f" for i in range(150)}
+    assert sum(page.requests for page in pages) < 180  # each folder is looked at once
+
+
+async def test_g12_a_new_tree_is_walked_from_its_top(drive: DriveSimulator, provider: Any) -> None:
+    drive.tree.put("a/old", b"x")
+    places = Places()
+    await full_pass(provider, "/a", places)
+    for i in range(40):
+        drive.tree.put(f"a/new/d{i}/f", b"x")
+    pages = await changes(provider, "/a", places)
+    assert not any(page.rescan for page in pages)
+    assert {page.row(i).path for page in pages for i in range(len(page.ids))} == {f"new/d{i}/f" for i in range(40)}
+    assert sum(page.requests for page in pages) < 10
 
 
 async def test_g14_rows_of_the_log_have_the_paths_that_filters_see(drive: DriveSimulator, provider: Any) -> None:

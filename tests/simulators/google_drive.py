@@ -8,13 +8,11 @@
 
 Calls are named as in the API: files.list, files.get, files.media, files.export, exportLink, changes.list,
 changes.getStartPageToken, drives.list, drives.get, about.get, token. By hand, with sample data:
-
-    python -m tests.simulators.google_drive --port 9100
+`python -m tests.simulators.run google_drive --port 9100`.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import base64
 import contextlib
@@ -22,8 +20,9 @@ import json
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -36,7 +35,7 @@ from google.auth import jwt
 from tests.simulators.google_drive_calls import Calls, Refusal
 from tests.simulators.google_drive_tree import Tree
 
-__all__ = ["Answer", "DriveSimulator", "sample"]
+__all__ = ["Answer", "DriveSimulator"]
 
 _ROBOT = "robot@project.iam.gserviceaccount.com"
 
@@ -64,7 +63,9 @@ class Answer:
 class DriveSimulator:
     """See the module. `requests` keeps (call, query, headers) of each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_file: Path | None = None) -> None:
+        self.before: Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]] | None = None
+        """Asked before each answer: what it answers is sent instead."""
         self.tree = Tree()
         self.robot = _ROBOT
         self.counts: Counter[str] = Counter()
@@ -76,10 +77,14 @@ class DriveSimulator:
         self.calls = Calls(self.tree)
         self._scripts: dict[str, deque[Answer]] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        kept = key_file is not None and key_file.exists()
+        key = _load(key_file) if key_file is not None and kept else rsa.generate_private_key(65537, 2048)
         self.private_key = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
+        if key_file is not None and not kept:
+            key_file.touch(mode=0o600)
+            key_file.write_text(self.private_key)
         self._public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -127,9 +132,12 @@ class DriveSimulator:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, port: int = 0) -> Iterator[DriveSimulator]:
-        """The server, listening on `url` until the end of the block, in a thread of its own."""
-        server = cls()
+    def running(cls, port: int = 0, key_file: Path | None = None) -> Iterator[DriveSimulator]:
+        """The server, listening on `url` until the end of the block, in a thread of its own.
+
+        `key_file` keeps the service account's key from one time to the next.
+        """
+        server = cls(key_file)
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="drive-simulator", daemon=True)
         thread.start()
@@ -153,6 +161,8 @@ class DriveSimulator:
     # --- answering
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.before is not None and (instead := await self.before(request)) is not None:
+            return instead
         query = dict(request.query)
         form = {k: v[0] for k, v in parse_qs((await request.read()).decode()).items()}
         call, file_id = self.calls.name(request.method, request.path, query)
@@ -254,31 +264,7 @@ class DriveSimulator:
         return response
 
 
-def sample(drive: DriveSimulator) -> None:
-    """Something to look at: My Drive of a user, a shared drive, a folder shared with the service account."""
-    tree = drive.tree
-    for year in (2024, 2025):
-        for i in range(20):
-            tree.put(f"Reports/{year}/report {i:02d}.txt", f"Report {i} of {year}\n".encode() * 50)
-    office = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
-    tree.native("document", "Reports/Plan", {office: b"PK plan", "application/pdf": b"%PDF plan"})
-    tree.share(tree.folder("Reports"), drive.robot)
-    shared = tree.add_drive("Marketing", {"me@example.com", drive.robot})
-    for i in range(30):
-        tree.put(f"Campaigns/c{i % 3}/picture {i:02d}.bin", bytes([i]) * 4096, shared, "image/png")
-
-
-def main() -> None:
-    """Run by hand."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=9100)
-    with DriveSimulator.running(parser.parse_args().port) as drive:
-        sample(drive)
-        print(f"TIDEMARK_GOOGLE_API_ENDPOINT={drive.url}\nTIDEMARK_GOOGLE_TOKEN_URI={drive.token_uri}")
-        print(json.dumps(drive.service_account(), indent=2))
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
-
-
-if __name__ == "__main__":
-    main()
+def _load(key_file: Path) -> rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key

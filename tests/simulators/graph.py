@@ -7,13 +7,12 @@
         provider(TIDEMARK_GRAPH_ENDPOINT=graph.url, TIDEMARK_MICROSOFT_AUTHORITY=graph.authority)
         assert graph.counts["delta"] == 1
 
-Clients have to trust `graph.ca_file` (REQUESTS_CA_BUNDLE). `python -m tests.simulators.graph --port 8443` runs it
-with sample data. Written from https://learn.microsoft.com/graph/api/driveitem-delta and its neighbours.
+Clients have to trust `graph.ca_file` (REQUESTS_CA_BUNDLE). `python -m tests.simulators.run graph --port 8443` runs
+it with sample data. Written from https://learn.microsoft.com/graph/api/driveitem-delta and its neighbours.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -21,10 +20,9 @@ import re
 import ssl
 import tempfile
 import threading
-import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,6 +85,8 @@ class GraphSimulator:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.downloads: dict[str, tuple[str, str]] = {}
         self.me = ""
+        self.before: Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]] | None = None
+        """Asked before each answer: what it answers is sent instead."""
         self.url = self.authority = self.ca_file = ""
         self._scripts: dict[str, deque[Answer]] = {}
         self._transports: WeakSet[asyncio.Transport] = WeakSet()
@@ -109,14 +109,14 @@ class GraphSimulator:
 
     @classmethod
     @contextlib.contextmanager
-    def running(cls, port: int = 0) -> Iterator[GraphSimulator]:
-        """The server, until the end of the block, in a thread of its own."""
+    def running(cls, port: int = 0, home: Path | None = None) -> Iterator[GraphSimulator]:
+        """The server, until the end of the block, in a thread of its own; `home` keeps its CA for the next time."""
         server = cls()
         loop = asyncio.new_event_loop()
         thread = threading.Thread(target=loop.run_forever, name="graph-simulator", daemon=True)
         thread.start()
         with tempfile.TemporaryDirectory() as folder:
-            runner = asyncio.run_coroutine_threadsafe(server._start(Path(folder), port), loop).result(10)
+            runner = asyncio.run_coroutine_threadsafe(server._start(home or Path(folder), port), loop).result(10)
             try:
                 yield server
             finally:
@@ -126,9 +126,8 @@ class GraphSimulator:
                 loop.close()
 
     async def _start(self, folder: Path, port: int) -> web.ServerRunner:
-        authority = trustme.CA(organization_name="Tidemark test CA")
         self.ca_file = str(folder / "ca.pem")
-        authority.cert_pem.write_to_path(self.ca_file)
+        authority = _certificates(folder / "ca.pem", folder / "ca-key.pem")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
         runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
@@ -150,6 +149,8 @@ class GraphSimulator:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if isinstance(request.transport, asyncio.Transport):
             self._transports.add(request.transport)
+        if self.before is not None and (instead := await self.before(request)) is not None:
+            return instead
         target, _, query_text = request.raw_path.partition("?")
         query = dict(parse_qsl(query_text, keep_blank_values=True))
         kind = _kind(target)
@@ -355,29 +356,12 @@ def _kind(target: str) -> str:
     return "other"
 
 
-def sample(graph: GraphSimulator) -> None:
-    """A small tenant to try things with."""
-    site = graph.tree.add_site("sites/Sales", name="Sales")
-    documents = graph.tree.add_library(site, "Documents", "Shared Documents")
-    archive = graph.tree.add_library(site, "Archive")
-    for number in range(1, 41):
-        graph.tree.put(documents, f"Reports/2026/report-{number:02d}.txt", f"report {number}\n".encode() * number)
-    graph.tree.put(archive, "old/readme.md", b"# Old things\n")
-
-
-def main() -> None:
-    """Run with sample data until interrupted."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--port", type=int, default=8443)
-    with GraphSimulator.running(parser.parse_args().port) as graph:
-        sample(graph)
-        print(f"export TIDEMARK_GRAPH_ENDPOINT={graph.url} TIDEMARK_MICROSOFT_AUTHORITY={graph.authority}")
-        print(f"export REQUESTS_CA_BUNDLE={graph.ca_file} TIDEMARK_ALLOW_PRIVATE_ENDPOINTS=true")
-        print("source_path /sites/Sales; credentials: tenant_id contoso, client_id app, client_secret secret")
-        with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(3600)
-
-
-if __name__ == "__main__":
-    main()
+def _certificates(ca_file: Path, key_file: Path) -> trustme.CA:
+    """The CA that is kept in these files, made the first time."""
+    if key_file.exists():
+        return trustme.CA.from_pem(ca_file.read_bytes(), key_file.read_bytes())
+    authority = trustme.CA(organization_name="Tidemark test CA")
+    authority.cert_pem.write_to_path(str(ca_file))
+    key_file.touch(mode=0o600)
+    authority.private_key_pem.write_to_path(str(key_file))
+    return authority

@@ -22,7 +22,7 @@ import re
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,6 +91,8 @@ class SnowflakeGate:
         self.chunk_rows = 0
         """Results of more rows than this come as chunks; 0: never."""
         self.port = 0
+        self.before: Callable[[web.BaseRequest], Awaitable[web.StreamResponse | None]] | None = None
+        """Asked before each answer: what it answers is sent instead."""
         self._scripts: dict[str, list[_Script]] = {}
         self._sessions: dict[str, _Session] = {}
         self._masters: dict[str, str] = {}
@@ -167,6 +169,8 @@ class SnowflakeGate:
     # --- answering
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self.before is not None and (instead := await self.before(request)) is not None:
+            return instead
         raw = await request.read()
         if request.headers.get("Content-Encoding") == "gzip" and raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
