@@ -34,6 +34,7 @@ _FEED = "feed"
 _MAX_FOLDERS = 64
 """Folders of one page of the log that are walked: their ids go into the cursor. A page with more is read in parts."""
 _SHORTCUTS_AT_ONCE = 8
+_SHORT = "drive_listing_short: Drive's answers leave files out, so nothing is removed in this pass"
 
 
 @dataclass(slots=True)
@@ -42,7 +43,7 @@ class _Cursor:
 
     `r`, `k`, `d`: the root's id, resource key and drive. `g`, `n`: generation and next number of the folder log.
     `w`: a walk's place. `t`, `e`: tokens of the log's next page and of the next visit. `i`: something was left out.
-    `s`: the log is full of folders and is read in small pages.
+    `s`: the log is full of folders and is read in small pages. `h`: Drive was caught leaving files out.
     """
 
     r: str = ""
@@ -53,6 +54,7 @@ class _Cursor:
     n: int = 0
     i: bool = False
     s: bool = False
+    h: bool = False
     t: str = ""
     e: str = ""
     w: list[Any] | None = None
@@ -110,7 +112,7 @@ class Lister:
         following = await self._walk_on(place, found, limit) if place.w and not place.into else None
         if following is None:
             following = await self._catch_up(place, found, limit, fresh=bool(place.w) and not place.into)
-        return await self._page(options, found, following, incomplete=place.i, before=before)
+        return await self._page(options, found, following, incomplete=place.i, short=place.h, before=before)
 
     async def list_changes(self, options: Options, positions: Positions, cursor: str | None, limit: int) -> Page:
         """See Provider.list_changes."""
@@ -131,7 +133,7 @@ class Lister:
             following = await self._read_log(place, found, positions, limit)
         if following is None and not found.rescan:
             found.positions[_FEED] = _feed(place, place.e)
-        return await self._page(options, found, following, before=before)
+        return await self._page(options, found, following, short=place.h, before=before)
 
     # --- the full pass
 
@@ -235,6 +237,7 @@ class Lister:
     def _note(self, place: _Cursor, found: _Found, step: Step) -> None:
         found.files = step.files
         place.i = place.i or step.incomplete
+        place.h = place.h or step.short
         logged, place.n = entries([(folder.id, folder.path) for folder in step.folders], place.g, place.n)
         found.positions |= logged
 
@@ -247,7 +250,14 @@ class Lister:
     # --- pages
 
     async def _page(
-        self, options: Options, found: _Found, following: _Cursor | None, *, incomplete: bool = False, before: int
+        self,
+        options: Options,
+        found: _Found,
+        following: _Cursor | None,
+        *,
+        incomplete: bool = False,
+        short: bool = False,
+        before: int,
     ) -> Page:
         next_cursor = following.encode() if following is not None else None
         if next_cursor is not None and len(next_cursor.encode()) > _PLACE_BYTES:
@@ -265,6 +275,8 @@ class Lister:
             skips={i: row.skip for i, row in enumerate(rows) if row.skip},
             removed=found.removed,
             positions=found.positions,
+            # Whatever else it left out: nothing is taken for absent by a pass that was caught at it.
+            unproven=[("", None, _SHORT)] if short and next_cursor is None and not found.rescan else (),
             rescan=found.rescan,
             in_order=False,
             requests=max(1, self._client.requests - before),

@@ -7,12 +7,14 @@ down. Folders that come, go or move meanwhile leave the ranges as they are.
 
 Drive has been seen to answer such a group with nothing (https://issuetracker.google.com/issues/149522397),
 so an answer counts only when it shows children of at least two of its folders; those that showed nothing
-are asked alone otherwise.
+are asked alone otherwise. Of an answer that counts, one silent folder is asked alone as a sample. If it has
+children after all, the walk says so (`Step.short`) and asks every folder alone from then on.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -61,16 +63,18 @@ class Place:
     last: str = ""
     turn: int = 0
     mark: str = ""
+    doubt: int = 0
+    """0: groups are believed, 1: the folder being asked alone is a sample, 2: groups are no longer asked."""
 
     def encode(self) -> list[Any]:
         """As JSON."""
-        return [self.levels, self.token, f"{self.shown:x}", self.alone, self.last, self.turn, self.mark]
+        return [self.levels, self.token, f"{self.shown:x}", self.alone, self.last, self.turn, self.mark, self.doubt]
 
     @classmethod
     def decode(cls, told: Sequence[Any]) -> Self:
         """Inverse of `encode`."""
-        levels, token, shown, alone, last, turn, mark = told
-        return cls(levels, token, int(shown, 16), alone, last, turn, mark)
+        levels, token, shown, alone, last, turn, mark, *doubt = told
+        return cls(levels, token, int(shown, 16), alone, last, turn, mark, *doubt)
 
 
 @dataclass(slots=True)
@@ -100,6 +104,8 @@ class Step:
     folders: list[Folder] = field(default_factory=list)
     place: Place | None = None
     incomplete: bool = False
+    short: bool = False
+    """A group's answer was caught leaving out what one of its folders holds."""
 
 
 class WalkMemory(OrderedDict[str, _State]):
@@ -174,13 +180,20 @@ class Walk:
             if place.token and error.reason == "cursor_refused":
                 return replace(place, token=None, last="", turn=0, mark="")
             raise
-        shown = self._take(asked, answer, state, step)
-        if place.alone < 0:
-            place = replace(place, shown=place.shown | shown)
+        place = self._shown(place, self._take(asked, answer, state, step), step)
         step.incomplete |= bool(answer.get("incompleteSearch"))
         if token := answer.get("nextPageToken"):
             return self._turn(place, str(token), answer["files"])
         return await self._after(state, place)
+
+    @staticmethod
+    def _shown(place: Place, shown: int, step: Step) -> Place:
+        if place.alone < 0:
+            return replace(place, shown=place.shown | shown)
+        if place.doubt != 1 or not shown:
+            return place
+        step.short = True
+        return replace(place, shown=place.shown | 1 << place.alone, doubt=2)
 
     async def _gone(self, folder: Folder) -> None:
         """Returns only if it is this folder that is gone, not the root, and not just its listing."""
@@ -228,26 +241,33 @@ class Walk:
         """Where to go when an answer has been read to its end."""
         frame = state.frames[-1]
         size = len(frame.group)
-        believed = size == 1 or (place.alone < 0 and place.shown.bit_count() >= min(2, size))
+        believed = size == 1 or (place.alone < 0 and place.shown.bit_count() >= min(2, size)) or place.doubt == 1
+        silent = [i for i in range(size) if not place.shown >> i & 1]
+        if believed and size > 1 and silent and place.doubt == 0:
+            sample = silent[zlib.crc32(f"{self._name} {place.levels}".encode()) % len(silent)]
+            return Place(place.levels, shown=place.shown, alone=sample, doubt=1)
         if not believed:
-            silent = (i for i in range(place.alone + 1, size) if not place.shown >> i & 1)
-            if (position := next(silent, None)) is not None:
-                return Place(place.levels, shown=place.shown, alone=position)
-        found = state.found if state.found is not None else await self._folders_below(frame.group)
+            if place.doubt == 2 and place.alone >= 0 and place.shown >> place.alone & 1:
+                place = replace(place, alone=-1)  # the sample: the others are asked from the first one on
+            if (position := next((i for i in silent if i > place.alone), None)) is not None:
+                return Place(place.levels, shown=place.shown, alone=position, doubt=place.doubt)
+        doubt = place.doubt & 2
+        found = state.found if state.found is not None else await self._folders_below(frame.group, doubt)
         frame.below = _sorted(found.values())
-        return self._descend(state)
+        return self._descend(state, doubt)
 
-    def _descend(self, state: _State) -> Place | None:
+    def _descend(self, state: _State, doubt: int) -> Place | None:
         """Into the folders below, else to the next ones beside, else up."""
         frames, after = state.frames, ""
         while frames:
-            low, group = after, _cut(frames[-1].below, after)
+            low, group = after, _cut(frames[-1].below, after, 1 if doubt else _GROUP)
             if group:
                 frames.append(_Frame(low, group[-1].order, group))
                 state.found = {}
                 if len(frames) > _MAX_DEPTH:
                     raise foreign("folders in a circle", group[0].path)
-                return Place("".join((frame.low or "0" * 8) + frame.high for frame in frames[1:]))
+                levels = "".join((frame.low or "0" * 8) + frame.high for frame in frames[1:])
+                return Place(levels, doubt=doubt)
             after = frames.pop().high
         return None
 
@@ -258,7 +278,7 @@ class Walk:
         for start in range(0, len(place.levels), 16):
             low, high = place.levels[start : start + 8], place.levels[start + 8 : start + 16]
             frame = frames[-1]
-            frame.below = _sorted((await self._folders_below(frame.group)).values())
+            frame.below = _sorted((await self._folders_below(frame.group, place.doubt & 2)).values())
             group = tuple(f for f in frame.below if (low == "0" * 8 or low < f.order) and f.order <= high)
             frames.append(_Frame("" if low == "0" * 8 else low, high, group))
         fresh = place.token is None and place.alone < 0 and not place.shown
@@ -269,9 +289,9 @@ class Walk:
             frames[-1].group = ()
         return state
 
-    async def _folders_below(self, group: Sequence[Folder]) -> dict[str, Folder]:
+    async def _folders_below(self, group: Sequence[Folder], doubt: int) -> dict[str, Folder]:
         found: dict[str, Folder] = {}
-        queue: list[Sequence[Folder]] = [group] if group else []
+        queue: list[Sequence[Folder]] = [[folder] for folder in group] if doubt else [group] if group else []
         while queue:
             asked = queue.pop()
             token: str | None = None
@@ -323,8 +343,8 @@ def _sorted(folders: Iterable[Folder]) -> tuple[Folder, ...]:
     return tuple(sorted(folders, key=lambda folder: (folder.order, folder.id)))
 
 
-def _cut(folders: Sequence[Folder], after: str) -> tuple[Folder, ...]:
+def _cut(folders: Sequence[Folder], after: str, size: int) -> tuple[Folder, ...]:
     """The next group: folders that share a digest stay together."""
     rest = [folder for folder in folders if folder.order > after]
-    group = rest[:_GROUP]
-    return tuple(group + [folder for folder in rest[_GROUP:] if folder.order == group[-1].order])
+    group = rest[:size]
+    return tuple(group + [folder for folder in rest[size:] if folder.order == group[-1].order])

@@ -139,6 +139,39 @@ async def test_g07_a_drive_whose_flat_listing_is_short_is_walked_whole(drive: Dr
     await provider.close()
 
 
+async def test_g07_a_listing_that_leaves_folders_out_is_noticed_and_walked_folder_by_folder(
+    drive: DriveSimulator,
+) -> None:
+    shared = drive.tree.add_drive("Team", {drive.robot})
+    for i in range(400):
+        drive.tree.put(f"d{i % 20}/e{i % 40}/f{i}", b"x", shared)
+    drive.calls.groups_forget = {drive.tree.folder(f"d{i % 20}/e{i}", shared) for i in range(2, 40)}
+    provider = connect(drive, {"shared_drive_id": shared})
+    places = Places()
+    pages = await full_pass(provider, "/", places, limit=30)
+    assert len(set(ids(pages))) == len(ids(pages)) == 400
+    [(low, high, why)] = pages[-1].unproven  # the alarm: the run is partial, and nothing is removed
+    assert (low, high) == ("", None) and "drive_listing_short" in why
+    drive.calls.groups_forget.clear()
+    pages = await full_pass(provider, "/", places)
+    assert not pages[-1].unproven and len(ids(pages)) == 400
+    await provider.close()
+
+
+async def test_g07_an_empty_folder_costs_one_look_and_no_alarm(drive: DriveSimulator, provider: Any) -> None:
+    for i in range(40):
+        drive.tree.put(f"a/d{i}/f", b"x")
+    before = drive.total()
+    await full_pass(provider, "/a")
+    usual = drive.total() - before
+    for i in range(8):
+        drive.tree.folder(f"a/empty{i}")
+    before = drive.total()
+    pages = await full_pass(provider, "/a")
+    assert drive.total() - before == usual + 1
+    assert pages[-1].complete and not pages[-1].unproven
+
+
 async def test_g08_what_is_in_the_bin_is_not_there(drive: DriveSimulator, provider: Any) -> None:
     drive.tree.put("a/f", b"x")
     kept = drive.tree.put("a/g", b"x")

@@ -62,6 +62,8 @@ class Calls:
         self.url = ""
         self.groups_answer_nothing = False
         """Queries for the children of several folders find nothing."""
+        self.groups_forget: set[str] = set()
+        """Folders whose children are left out where several folders are asked for."""
         self.flat_share = 1.0
         """The share of files that a listing without a folder shows."""
         self.incomplete_search = False
@@ -128,6 +130,8 @@ class Calls:
         found = [one for one in self._candidates(parents, drive, user, everywhere=everywhere) if wanted(one)]
         if len(set(parents)) > 1 and self.groups_answer_nothing:
             found = []
+        if len(set(parents)) > 1:
+            found = [one for one in found if not self.groups_forget & set(one["parents"])]
         if not parents:
             found = found[: int(len(found) * self.flat_share)]
         page = found[start : start + size]
