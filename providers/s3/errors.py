@@ -62,6 +62,9 @@ _ROOT_RIGHTS = (
     ' (a requester-pays bucket also needs provider_filters.request_payer = "requester")'
 )
 
+_SHEDS_LOAD_BY = {"tigris": 408}
+"""A status by which a store asks to slow down, beside those that all use."""
+
 
 def error_field(body: bytes | None, name: str) -> str | None:
     """A field of an S3 error body, or None. Works on a body that is cut or has no declaration."""
@@ -95,7 +98,8 @@ def from_status(
     """
     code = error_code(body)
     told: dict[str, Any] = {"provider": provider, "path": path, "code": code, "status": status}
-    if status == 429 or (code and _THROTTLED(code)) or (status == 503 and "retry-after" in headers):
+    sheds_load = status == 429 or (status == 503 and "retry-after" in headers) or status == _SHEDS_LOAD_BY.get(provider)
+    if sheds_load or (code and _THROTTLED(code)):
         return Throttled("asked to slow down", retry_after=retry_after(headers), **told)
     if code in _DENIED:
         return Denied(_DENIED[code], **told)

@@ -177,7 +177,7 @@ class S3BlobStore(BlobStore):
 
     async def erase(self, sha256: str) -> None:
         """See BlobStore."""
-        await self.run(obstore.delete, self._store, self.key(checked_name(sha256), "trash"))
+        await self.run(self._delete, self.key(checked_name(sha256), "trash"))
 
     async def _move(self, source: str, target: str) -> None:
         def move() -> None:
@@ -187,7 +187,7 @@ class S3BlobStore(BlobStore):
                 if _code(error) in ("404", "NoSuchKey"):
                     return
                 raise
-            obstore.delete(self._store, source)
+            self._delete(source)
 
         await self.run(move)
 
@@ -209,10 +209,10 @@ class S3BlobStore(BlobStore):
                         )
                         removed += 1
             for rows in self._store.list(prefix, chunk_size=1000):
-                old = [row["path"] for row in rows if row["last_modified"] < before]
-                if old:
-                    obstore.delete(self._store, old)
-                removed += len(old)
+                for row in rows:
+                    if row["last_modified"] < before:
+                        self._delete(row["path"])
+                        removed += 1
             return removed
 
         return await self.run(remove)
@@ -229,6 +229,10 @@ class S3BlobStore(BlobStore):
     def copy(self, source: str, target: str) -> None:
         """Copy inside the store, in parts above 1 GiB; blocks."""
         self._client.copy({"Bucket": self._bucket, "Key": source}, self._bucket, target, Config=_COPY)
+
+    def _delete(self, key: str) -> None:
+        """One at a time: a DELETE has no body, and so no checksum that an older store might not know."""
+        self._client.delete_object(Bucket=self._bucket, Key=key)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """Run a blocking call in this store's threads, with its errors translated; FileNotFoundError stays."""

@@ -106,17 +106,6 @@ async def test_w28_a_suspended_warehouse_stops_the_run(account: Account) -> None
     ("refused", "kind", "words"),
     [
         (("390100", "Incorrect username or password was specified."), Denied, "give the right username and password"),
-        (  # W29
-            ("394400", "Multi-factor authentication is required for this account."),
-            Denied,
-            "use a key pair (ALTER USER loader SET RSA_PUBLIC_KEY), or a programmatic access token",
-        ),
-        (("390202", "Authentication attempt rejected by the current authentication policy."), Denied, "key pair"),
-        (  # W31
-            ("390422", "Incoming request with IP/Token 192.0.2.7 is not allowed to access Snowflake."),
-            Denied,
-            "a network policy refuses the worker's address",
-        ),
         (("390101", "Your user account has been temporarily locked."), Denied, "MINS_TO_UNLOCK"),
         (("390102", "User account disabled."), Denied, "SET DISABLED = FALSE"),
         (
@@ -129,9 +118,33 @@ async def test_w28_a_suspended_warehouse_stops_the_run(account: Account) -> None
         (("390999", "Something new."), Denied, "the login of loader is refused: "),
     ],
 )
-async def test_w29_w31_refused_logins_say_what_to_change(
+async def test_refused_logins_say_what_to_change(
     account: Account, refused: tuple[str, str], kind: type[ProviderError], words: str
 ) -> None:
+    await refuses(account, refused, kind, words)
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"),
+    [
+        (
+            ("394400", "Multi-factor authentication is required for this account."),
+            "use a key pair (ALTER USER loader SET RSA_PUBLIC_KEY), or a programmatic access token",
+        ),
+        (("390202", "Authentication attempt rejected by the current authentication policy."), "key pair"),
+    ],
+)
+async def test_w29_a_password_alone_is_refused(account: Account, refused: tuple[str, str], words: str) -> None:
+    await refuses(account, refused, Denied, words)
+
+
+async def test_w31_a_network_policy_refuses_the_worker(account: Account) -> None:
+    refused = ("390422", "Incoming request with IP/Token 192.0.2.7 is not allowed to access Snowflake.")
+    await refuses(account, refused, Denied, "a network policy refuses the worker's address")
+
+
+async def refuses(account: Account, refused: tuple[str, str], kind: type[ProviderError], words: str) -> None:
+    """A login refused like this fails the check at once, in these words."""
     account.gate.users["LOADER"] = GateUser(password=PASSWORD, refusal=refused)
     error = await problem(account, role="READER")
     assert isinstance(error, kind)
