@@ -245,6 +245,16 @@ async def test_m14_every_drive_is_asked_at_every_poll(tenant: Rig) -> None:
     assert tenant.graph.counts["delta"] == 1
 
 
+async def test_m38_without_any_notification_each_poll_finds_what_changed(tenant: Rig) -> None:
+    fill(tenant, 3)
+    await tenant.full()
+    tenant.graph.clear()
+    for i in range(4):
+        tenant.graph.tree.put(tenant.library, f"f0/late{i}.txt", b"x")
+        assert (await tenant.changes()).paths == [f"f0/late{i}.txt"]
+    assert not [raw for _, raw, _ in tenant.graph.requests if "subscriptions" in raw]
+
+
 async def test_m15_a_forbidden_locked_or_gone_site_does_not_stop_the_others(tenant: Rig) -> None:
     tree = tenant.graph.tree
     tree.put(tenant.library, "ours.txt", b"1")
