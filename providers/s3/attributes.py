@@ -55,6 +55,10 @@ async def _metadata(client: S3Client, source: SourceObject, provider: str) -> di
     if response.status not in {200, 206}:
         raise _error(response, source, provider)
     response.release()
+    if "e" in source.locator and "etag" not in response.headers:
+        raise Transient(
+            "not an object's headers", provider=provider, path=source.id, reason="foreign_answer", status=200
+        )
     return metadata_of(response.headers)
 
 

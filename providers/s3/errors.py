@@ -126,7 +126,7 @@ def _of_root(status: int, told: dict[str, Any]) -> ProviderError:
 
 def _of_object(status: int, headers: Mapping[str, str], body: bytes | None, told: dict[str, Any]) -> ProviderError:
     code = told["code"]
-    if code in _GONE or status == 404 or (status == 405 and headers.get("x-amz-delete-marker") == "true"):
+    if code in _GONE or status in {404, 410} or (status == 405 and headers.get("x-amz-delete-marker") == "true"):
         return Gone("no longer there", **told)
     if status == 412:
         return Changed("no longer the listed version", **told)

@@ -11,7 +11,7 @@ from typing import Any
 from providers.base import Page, Positions
 from providers.snowflake.columns import Column
 from providers.snowflake.keyset import Predicate, after, conjunction, order_by, up_to
-from providers.snowflake.paging import Fetched, checked_cursor, fetch_page, show
+from providers.snowflake.paging import Fetched, checked_cursor, ended, fetch_page, show
 from providers.snowflake.rows import Selection, identify
 from providers.snowflake.session import Session
 from providers.snowflake.table import Table
@@ -76,11 +76,14 @@ async def changes_page(
     query = f"SELECT {selection.sql} FROM {table.scope.sql} T WHERE {sql} {order_by(terms)} LIMIT {limit + 1}"
     if table.key:
         query = _counted(selection, table, sql, limit)
-    fetched: Fetched = await fetch_page(session, selection, query, binds, limit)
+    fetched: Fetched = await fetch_page(session, selection, (query, binds), limit, state["place"])
     if fetched.crowded is not None:
         return full_pass_needed(f"more than {limit} rows share one key and one value of {cursor.name}", requests=1)
     identify(table, fetched.rows)
     if not fetched.more:
+        last = list(fetched.rows[-1].order) if fetched.rows else state["place"]
+        if last is None or last[0] != state["top"]:
+            await ended(session, table, [low, where[1], *([after(terms, last)] if last else [])])
         positions = {table.scope.prefix: state["new"]}
         return show(table, fetched.rows, path, None, requests=1, positions=positions)
     state = {**state, "place": list(fetched.rows[-1].order)}

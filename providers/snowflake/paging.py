@@ -20,7 +20,7 @@ from providers.snowflake.rows import Row, Selection, identify, source_object
 from providers.snowflake.session import Session
 from providers.snowflake.table import PROVIDER, Table
 
-__all__ = ["Fetched", "Walk", "checked_cursor", "fetch_page", "last_key", "show", "walk_page"]
+__all__ = ["Fetched", "Walk", "checked_cursor", "ended", "fetch_page", "last_key", "show", "walk_page"]
 
 CURSOR_BYTES = 4096
 # Rows of a page are held together: a page ends early rather than outgrow this.
@@ -127,9 +127,16 @@ class Fetched:
     crowded: Texts | None = None
 
 
-async def fetch_page(session: Session, selection: Selection, sql: str, binds: Sequence[str], limit: int) -> Fetched:
-    """Run a query for at most `limit` + 1 rows and keep whole groups of equal order."""
-    rows = await session.fetch_as(selection.row, sql, binds, path=selection.table.name, enough=_within_budget())
+async def fetch_page(
+    session: Session, selection: Selection, query: Predicate, limit: int, place: Texts | None
+) -> Fetched:
+    """Run a query (SQL, values to bind) for `limit` + 1 rows after `place` and keep whole groups of equal order.
+
+    Raises Transient where rows of the page before are shown again.
+    """
+    rows = await session.fetch_as(selection.row, *query, path=selection.table.name, enough=_within_budget())
+    if place is not None and any(list(row.order) == place for row in rows):
+        raise _incomplete(selection.table, "the page before is shown again")
     weighty = len(rows) > 1 and sum(row.size for row in rows) > _PAGE_BYTES
     if len(rows) <= limit and not weighty:
         return Fetched(rows)
@@ -138,6 +145,20 @@ async def fetch_page(session: Session, selection: Selection, sql: str, binds: Se
     while end and rows[end - 1].order == last:
         end -= 1
     return Fetched(rows[:end], more=True, crowded=None if end else list(last))
+
+
+def _incomplete(table: Table, why: str) -> Transient:
+    return Transient(why, provider=PROVIDER, path=table.name, reason="listing_incomplete")
+
+
+async def ended(session: Session, table: Table, where: Sequence[Predicate]) -> None:
+    """Raises Transient if there are rows where a walk ended without having come to the last one it knows of.
+
+    That one may have been deleted meanwhile, or what came last was no whole answer.
+    """
+    sql, binds = conjunction(where)
+    if await session.fetch(f"SELECT 1 FROM {table.scope.sql} T WHERE {sql} LIMIT 1", binds, path=table.name):
+        raise _incomplete(table, "rows are missing at the end of the walk")
 
 
 async def walk_page(session: Session, table: Table, walk: Walk, limit: int) -> tuple[list[Row], str | None, int]:
@@ -153,16 +174,19 @@ async def walk_page(session: Session, table: Table, walk: Walk, limit: int) -> t
     if walk.upper is not None:
         where.append(up_to(terms, walk.upper))
     sql, binds = conjunction(where)
-    fetched = await fetch_page(
-        session, selection, _select(selection, table, sql, terms, f"LIMIT {limit + 1}"), binds, limit
-    )
+    query = _select(selection, table, sql, terms, f"LIMIT {limit + 1}"), binds
+    fetched = await fetch_page(session, selection, query, limit, walk.place)
     if fetched.crowded is not None:
         walk.group, walk.hash, walk.taken, walk.digest, walk.seen = fetched.crowded, None, 0, "", 0
         rows, cursor = await _group_page(session, table, walk, limit)
         return rows, cursor, 2
     identify(table, fetched.rows)
     if not fetched.more:
-        return fetched.rows, None, 1
+        last = list(fetched.rows[-1].order) if fetched.rows else walk.place
+        if walk.upper is None or last == walk.upper:
+            return fetched.rows, None, 1
+        await ended(session, table, [*([after(terms, last)] if last else []), up_to(terms, walk.upper)])
+        return fetched.rows, None, 2
     walk.place = list(fetched.rows[-1].order)
     return fetched.rows, walk.to_cursor(table), 1
 

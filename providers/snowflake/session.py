@@ -102,7 +102,7 @@ class Session:
                 session.users += 1
                 try:
                     async with asyncio.timeout(self._timeout + _GRACE_SECONDS):
-                        return await self._read(session.connection.cursor(), sql, binds, row, enough)
+                        rows, promised = await self._read(session.connection.cursor(), sql, binds, row, enough)
                 except TimeoutError:
                     raise self._no_answer(path) from None
                 except ProviderError:
@@ -111,6 +111,15 @@ class Session:
                     session.lost = session.lost or getattr(error, "errno", None) in SESSION_LOST
                     if not left or not (session.lost or is_chunk_refused(error)):
                         raise translate(error, self._who, provider=self._provider, path=path) from None
+                else:
+                    if promised is not None and len(rows) < promised:
+                        raise Transient(
+                            f"a result of {promised} rows has only {len(rows)}",
+                            provider=self._provider,
+                            path=path,
+                            reason="listing_incomplete",
+                        )
+                    return rows
                 finally:
                     session.users -= 1
                     await self._let_go(session)
@@ -123,7 +132,8 @@ class Session:
         binds: Sequence[str],
         row: Callable[[Sequence[Any]], Value],
         enough: Callable[[Value], bool] | None,
-    ) -> list[Value]:
+    ) -> tuple[list[Value], int | None]:
+        """Rows, and how many the server promised where they were read to the end."""
         try:
             await cursor.execute(sql, list(binds) or None)
             rows: list[Value] = []
@@ -131,8 +141,8 @@ class Session:
                 for values in batch:
                     rows.append(row(values))
                     if enough is not None and enough(rows[-1]):
-                        return rows
-            return rows
+                        return rows, None
+            return rows, cursor.rowcount
         finally:
             cursor.close()
 

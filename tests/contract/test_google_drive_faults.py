@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ import pytest
 from providers.base import Page
 from providers.errors import Denied, Gone, Misconfigured, Permanent, ProviderError, Throttled, Transient
 from providers.google_drive.exports import FORMATS
+from tests.contract.faults import in_an_hour
 from tests.contract.google_drive_rig import Places, changes, connect, full_pass
 from tests.contract.provider_suite import read
 from tests.simulators.google_drive import Answer, DriveSimulator
@@ -42,7 +41,7 @@ FAULTS: dict[str, Answer] = {
     "429 date": Answer.error(429, "rateLimitExceeded"),  # the date is set when the test runs: _in_an_hour
     "500": Answer.error(500, "backendError"),
     "503": Answer(503, b"<html>unavailable"),
-    "cut": Answer(genuine=True, cut=20),
+    "truncated": Answer(genuine=True, cut=20),
     "malformed": Answer(200, b"<html>login", {"Content-Type": "text/html"}),
     "blank": Answer(200, b""),
     "foreign": Answer(200, b'{"hello": "world"}'),
@@ -75,8 +74,7 @@ _FILE: dict[str, type[ProviderError] | tuple[type[ProviderError], ...]] = {
 
 def _in_an_hour(answer: Answer) -> Answer:
     """The answer with a Retry-After that is a date, an hour from now."""
-    soon = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
-    return replace(answer, headers={**answer.headers, "Retry-After": soon})
+    return replace(answer, headers={**answer.headers, "Retry-After": in_an_hour()})
 
 
 async def _do(call: str, drive: DriveSimulator, provider: Any, places: Places, row: Any) -> Page | None:
@@ -176,7 +174,7 @@ async def test_page_of_another_folder(drive: DriveSimulator) -> None:
     assert isinstance(error, Transient) and error.reason == "listing_incomplete"
 
 
-async def test_a_page_token_that_has_grown_too_old_begins_the_folder_again(drive: DriveSimulator) -> None:
+async def test_missing_page_of_an_old_token_begins_the_folder_again(drive: DriveSimulator) -> None:
     provider = connect(drive)
     folder = drive.tree.folder("a/d0")
     first = await provider.list_page(folder, None, 2)
@@ -199,7 +197,7 @@ async def test_a_change_page_without_a_token_is_no_page(drive: DriveSimulator) -
     await provider.close()
 
 
-async def test_a_slow_body_is_given_up_when_nothing_comes(drive: DriveSimulator) -> None:
+async def test_slow_body_is_given_up_when_nothing_comes(drive: DriveSimulator) -> None:
     provider = connect(drive, read_timeout=0.3)
     [page] = await full_pass(provider, drive.tree.folder("a/d0"))
     drive.script("files.media", Answer(delay=-1))

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from providers.errors import Denied, Misconfigured, ProviderError, Throttled, Transient
+from providers.errors import Denied, Misconfigured, ProviderError, Transient
 from tests.contract.snowflake_rig import PASSWORD, Account, full_pass, shown
 from tests.simulators.snowflake_gate import GateAnswer, GateUser, refusal
 
@@ -268,97 +268,3 @@ async def test_what_is_not_there_is_named(account: Account) -> None:
     assert isinstance(error, Denied) and "GRANT SELECT" in str(error)
     error = await problem(account, "t", primary_key_columns=["idd"])
     assert "primary_key_columns names column idd" in str(error)
-
-
-TOLD = {  # fault -> what a query or a login that meets it becomes
-    "reset": (GateAnswer(drop=True), Transient, Transient),
-    "401": (GateAnswer(401, b"{}"), None, Transient),  # the connector renews its session and asks again
-    "403": (GateAnswer(403, b"{}"), Transient, Misconfigured),
-    "404": (GateAnswer(404, b"{}"), Transient, Misconfigured),
-    "410": (GateAnswer(410, b"{}"), Transient, Transient),
-    "429 seconds": (GateAnswer(429, b"{}", {"Retry-After": "3"}), Throttled, Throttled),
-    "429 date": (GateAnswer(429, b"{}", {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), Throttled, Throttled),
-    "500": (GateAnswer(500, b"{}"), Transient, Transient),
-    "503": (GateAnswer(503, b"{}"), Transient, Transient),
-    "cut": (GateAnswer(200, b'{"data": {"rowtype": [', {"Content-Length": "5000"}, cut=True), Transient, Transient),
-    "malformed": (GateAnswer(200, b"<html>proxy</html>"), Transient, Transient),
-    "blank": (GateAnswer(200, b""), Transient, Transient),
-}
-
-
-@pytest.mark.parametrize("fault", TOLD)
-@pytest.mark.parametrize("call", ["check", "list", "open"])
-async def test_faults_of_queries_lose_nothing(account: Account, call: str, fault: str) -> None:
-    filled(account)
-    account.run("CREATE TABLE BIG (ID NUMBER, BODY VARCHAR)", "INSERT INTO BIG SELECT 1, REPEAT('x', 300000)")
-    answer, outcome, _ = TOLD[fault]
-    provider = account.open(primary_key_columns=["id"])
-    first = await provider.list_page("t", None, 10)
-    [big] = shown(await full_pass(provider, "big"))
-
-    async def act() -> Any:
-        if call == "check":
-            return await provider.check("t")
-        if call == "list":
-            return await provider.list_page("t", first.next_cursor, 100)
-        return await provider.open(big)
-
-    account.gate.script("query", answer)
-    if outcome is None:
-        await act()
-    else:
-        with pytest.raises(outcome) as raised:
-            await act()
-        told = str(raised.value)
-        assert told.startswith("snowflake") and (call == "check" or account.database in told)
-    await act()
-    if call == "list":
-        assert len((await act()).ids) == 20
-    await provider.close()
-
-
-@pytest.mark.parametrize("fault", TOLD)
-async def test_faults_of_logins(account: Account, fault: str) -> None:
-    answer, _, outcome = TOLD[fault]
-    account.gate.script("login", answer)
-    provider = account.open()
-    with pytest.raises(outcome):
-        await provider.check()
-    assert (await provider.check()).message
-    await provider.close()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        GateAnswer(403, b"x"),
-        GateAnswer(404, b"x"),
-        GateAnswer(cut=True),
-        GateAnswer(200, b"garbage"),
-        GateAnswer(200, b""),
-    ],
-)
-async def test_faults_of_result_chunks(account: Account, answer: GateAnswer) -> None:
-    filled(account)
-    account.gate.chunk_rows = 5
-    provider = account.open(primary_key_columns=["id"])
-    account.gate.script("chunk", answer, times=ALWAYS)
-    with pytest.raises(Transient):
-        await provider.list_page("t", None, 10)
-    account.gate.reset_scripts()
-    assert len(shown(await full_pass(provider, "t", limit=10))) == 30
-    await provider.close()
-
-
-async def test_no_answer_at_all(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    filled(account)
-    monkeypatch.setattr("providers.snowflake.session._GRACE_SECONDS", 0.5)
-    provider: Any = account.open(primary_key_columns=["id"])
-    first = await provider.list_page("t", None, 10)
-    provider._session._timeout = 0
-    account.gate.script("query", GateAnswer(delay=20))
-    with pytest.raises(Transient) as raised:
-        await provider.list_page("t", first.next_cursor, 10)
-    assert raised.value.reason == "network_timeout"
-    assert len((await provider.list_page("t", first.next_cursor, 100)).ids) == 20
-    await provider.close()

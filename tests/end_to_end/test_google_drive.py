@@ -108,3 +108,38 @@ async def test_a_sync_follows_a_drive_at_the_cost_of_its_changes(here: World, dr
     await until(caught_up)
     assert len(await paths(landing)) == 60
     assert await landing.letters() == []
+
+
+@pytest.mark.slow
+async def test_faults_cost_no_file_no_attempt_and_no_removal(here: World, drive: DriveSimulator) -> None:
+    tree = drive.tree
+    for i in range(12):
+        tree.put(f"faults/f{i:02d}.txt", b"%d" % i)
+    connection = await connect(here.api, drive, "faults")
+    slow = Answer.error(429, "userRateLimitExceeded", Retry_After="1")
+    drive.script("files.list", slow, times=4)
+    drive.script("files.media", slow, times=7)  # more often than there are attempts
+    drive.script("files.media", Answer(genuine=True, cut=0), times=2)
+    drive.script("files.media", Answer.error(500, "backendError"), times=2)
+    landing = await here.sync("/faults", connection_id=connection)
+    job = await landing.first(seconds=90)
+    counts = settled(job, stored=12, failed=0)
+    assert counts["throttle_waits"] >= 4
+    assert await landing.letters() == []
+
+    drive.script("changes.list", slow, times=4)
+    tree.put("faults/new.txt", b"new")
+    settled(await landing.again(seconds=90), stored=1, failed=0)
+
+    # A listing that is not whole removes nothing, whatever it does not show.
+    drive.calls.incomplete_search = True
+    hidden = [file.id for file in tree.files.values() if file.name.startswith("f0")]
+    for file_id in hidden:
+        tree.files[file_id].trashed = True  # gone from the listing, with no word in the log
+    job = await landing.again(full=True)
+    counts = settled(job, failed=0)
+    assert (counts["removed"], job["metadata"]["partial"]) == (0, True)
+    drive.calls.incomplete_search = False
+    counts = settled(await landing.again(full=True), failed=0)
+    assert counts["removed"] == len(hidden) == 10
+    assert len(await paths(landing)) == 3

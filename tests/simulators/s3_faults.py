@@ -65,6 +65,10 @@ class Answer:
     cut: int | None = None
     drop: bool = False
     """Close the connection without an answer."""
+    delay: float = 0.0
+    """Seconds before the answer."""
+    slow: float = 0.0
+    """Seconds between the two halves of the body."""
 
 
 @dataclass(slots=True)
@@ -125,6 +129,10 @@ class FaultyS3:
     def script(self, kind: str, answer: Answer, times: int = 1) -> None:
         """Answer the next `times` requests of a kind with `answer`."""
         self._scripts.setdefault(kind, deque()).extend([answer] * times)
+
+    def clear_scripts(self) -> None:
+        """Answer as usual from now on."""
+        self._scripts.clear()
 
     # --- running
 
@@ -284,6 +292,8 @@ class FaultyS3:
         if answer.drop and request.transport is not None:
             request.transport.close()
             return web.Response()
+        if answer.delay:
+            await asyncio.sleep(answer.delay)
         response = web.StreamResponse(status=answer.status, headers=answer.headers)
         chunked = self.faults.gzip_on_the_fly and request.method == "GET" and answer.headers.get("ETag")
         if chunked:
@@ -298,6 +308,10 @@ class FaultyS3:
             if request.transport is not None:
                 request.transport.close()
             return response
+        if answer.slow:
+            await response.write(body[: len(body) // 2])
+            await asyncio.sleep(answer.slow)
+            body = body[len(body) // 2 :]
         self.bytes_sent += len(body)
         if body:
             await response.write(body)

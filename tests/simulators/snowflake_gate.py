@@ -48,6 +48,8 @@ class GateAnswer:
     """The connection breaks after half of the body."""
     drop: bool = False
     """The connection breaks without an answer."""
+    slow: float = 0.0
+    """Seconds between the two halves of the body."""
 
 
 def refusal(code: str, message: str, *, status: int = 200, sql_state: str = "42000") -> GateAnswer:
@@ -88,6 +90,8 @@ class SnowflakeGate:
         self.statements: list[str] = []
         self.logins: list[Body] = []
         self.cancelled: list[str] = []
+        self.latest: Body = {}
+        """The answer to the last query that was passed on."""
         self.chunk_rows = 0
         """Results of more rows than this come as chunks; 0: never."""
         self.port = 0
@@ -185,7 +189,7 @@ class SnowflakeGate:
         if answer is None or (answer.body is None and not answer.drop and answer.status == 200):
             whole = await getattr(self, f"_{kind}")(request, body)
             fault = answer or GateAnswer()
-            answer = GateAnswer(200, whole, fault.headers, cut=fault.cut)
+            answer = GateAnswer(200, whole, fault.headers, cut=fault.cut, slow=fault.slow)
         return await self._send(request, answer)
 
     def _scripted(self, kind: str, sql: str) -> GateAnswer | None:
@@ -258,7 +262,7 @@ class SnowflakeGate:
         if session.refused:
             return _error(session.refused, "Authentication token has expired.", "08001")
         async with session.turn:
-            answer = await self._forward(request, body, session)
+            answer = self.latest = await self._forward(request, body, session)
         data = answer.get("data") or {}
         if self.chunk_rows and data.get("total", 0) > self.chunk_rows and data.get("rowsetBase64"):
             name = secrets.token_urlsafe(12)
@@ -325,6 +329,10 @@ class SnowflakeGate:
             if request.transport is not None:
                 request.transport.close()
             return response
+        if answer.slow:
+            await response.write(raw[: len(raw) // 2])
+            await asyncio.sleep(answer.slow)
+            raw = raw[len(raw) // 2 :]
         await response.write(raw)
         await response.write_eof()
         return response
