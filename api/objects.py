@@ -18,7 +18,7 @@ from models.scope import Role
 from stores.blobs import sign
 from stores.database import Document
 
-__all__ = ["operations"]
+__all__ = ["operations", "shown"]
 
 operations = Operations("BucketObjectsApi", "/v1/buckets/{bucket_identifier}/objects", namespaced=True)
 
@@ -50,7 +50,7 @@ async def get(call: Call[NoBody, ObjectQuery]) -> ObjectResponse:
     document = await call.services.objects.get(call.scope, bucket["_id"], identifier)
     if document is None:
         raise not_found("object", identifier)
-    return _shown(call, document, presigned=bool(call.query.return_presigned_urls))
+    return shown(call, document, presigned=bool(call.query.return_presigned_urls))
 
 
 @operations.add("DELETE", "/{object_identifier}", "delete_object_buckets", role=Role.WRITE, status=204)
@@ -81,7 +81,7 @@ async def _list(call: Call[Any, Any], page: PageRequest, body: ListObjectsReques
         count=page.include_total and selective,
     )
     results = [
-        _selected(_shown(call, document, presigned=bool(body.return_presigned_urls)), body.select)
+        _selected(shown(call, document, presigned=bool(body.return_presigned_urls)), body.select)
         for document in found.documents
     ]
     total = found.total if selective else bucket["object_count"]
@@ -97,7 +97,7 @@ def _selected(shown: ObjectResponse, names: list[str] | None) -> ObjectResponse:
     return ObjectResponse.model_validate(kept)
 
 
-def _shown(call: Call[Any, Any], document: Document, *, presigned: bool) -> ObjectResponse:
+def shown(call: Call[Any, Any], document: Document, *, presigned: bool) -> ObjectResponse:
     """An object as answered: custom fields at its root, never over its own properties."""
     own = {
         "object_id": document["_id"],

@@ -59,8 +59,6 @@ def _operation(operation: Operation) -> JsonObject:
     }
     error = {"description": "refused", "content": {"application/json": {"schema": _ref(ErrorResponse)}}}
     described["responses"] |= {str(status): error for status in _ERRORS}
-    if not operation.served:
-        described["x-not-served-yet"] = True
     if operation.body is not NoBody:
         required = any(field.is_required() for field in operation.body.model_fields.values())
         described["requestBody"] = {

@@ -101,7 +101,6 @@ class Operation:
     tag: str = ""
     lenient_namespace: bool = False
     streams: bool = False
-    served: bool = True
 
     @property
     def summary(self) -> str:

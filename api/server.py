@@ -18,6 +18,7 @@ from api import (
     buckets,
     connections,
     health,
+    object_changes,  # noqa: F401 - the same for objects
     objects,
     openapi,
     previews,
@@ -25,7 +26,6 @@ from api import (
     startup,
     sync_commands,
     syncs,
-    unsupported,
 )
 from api.middleware import around
 from api.operations import REQUEST_ID, Operation
@@ -49,7 +49,6 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         batch_changes.operations,
         batches.tasks,
         blobs.operations,
-        *unsupported.groups,
     )
     for operation in resource.all
 )

@@ -20,6 +20,7 @@ from stores.database import Database
 from stores.dead_letters_read import DeadLetterReader
 from stores.jobs import JobStore
 from stores.objects import ObjectStore
+from stores.objects_create import ObjectCreator
 from stores.objects_read import ObjectReader
 from stores.organizations import OrganizationStore
 from stores.sync_configs import SyncConfigStore
@@ -59,6 +60,7 @@ class Services:
     dead_letters: DeadLetterReader
     objects: ObjectReader
     object_writer: ObjectStore
+    object_creator: ObjectCreator
     engine: SyncConfigStore
     batches: BatchReader
     batch_writer: BatchWriter
@@ -92,6 +94,7 @@ def build(
         dead_letters=DeadLetterReader(database),
         objects=ObjectReader(database),
         object_writer=ObjectStore(database),
+        object_creator=ObjectCreator(database),
         engine=SyncConfigStore(database),
         batches=BatchReader(database),
         batch_writer=BatchWriter(database),

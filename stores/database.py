@@ -63,6 +63,12 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
         IndexModel([("sync_config_id", 1), ("source_object_id", 1), ("fingerprint", 1)]),
         IndexModel([("bucket_id", 1), ("created_at", 1), ("_id", 1)]),
         IndexModel("blobs.sha256"),
+        # Objects made by hand only; a repeated request finds what the first one made.
+        IndexModel(
+            [("bucket_id", 1), ("idempotency_key", 1)],
+            unique=True,
+            partialFilterExpression={"idempotency_key": {"$exists": True}},
+        ),
         IndexModel("expire_at", expireAfterSeconds=0, sparse=True),
     ],
     "positions": [IndexModel("sync_config_id")],
