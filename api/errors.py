@@ -1,7 +1,7 @@
 """The one shape of every error reply, and the exception that becomes it.
 
     400 bad_request · 401 unauthorized · 403 forbidden · 404 not_found · 405 method_not_allowed ·
-    409 conflict · 413 body_too_large · 422 validation_error · 500 internal_error · 501 not_supported ·
+    409 conflict · 413 body_too_large · 422 validation_error · 429 rate_limited · 500 internal_error ·
     503 unavailable (with Retry-After)
 
 `details` is always an object; messages never hold a secret, a stack trace or a database error.
@@ -23,7 +23,6 @@ __all__ = [
     "forbidden",
     "invalid",
     "not_found",
-    "not_supported",
     "unauthorized",
     "unavailable",
 ]
@@ -83,11 +82,6 @@ def invalid(message: str, *, code: str = "invalid_value", field: str | None = No
     """422: understood, but a value cannot be right."""
     facts = {**({"field": field} if field else {}), **details}
     return ApiError(422, "validation_error", message, code=code, details=facts or None)
-
-
-def not_supported(message: str) -> ApiError:
-    """501: of the contract, but not served yet."""
-    return ApiError(501, "not_supported", message, code="not_supported")
 
 
 def unavailable(message: str, *, code: str = "unavailable") -> ApiError:

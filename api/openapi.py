@@ -15,7 +15,7 @@ from models.common import ErrorResponse
 __all__ = ["document"]
 
 _REF = "#/components/schemas/{model}"
-_ERRORS = (400, 401, 403, 404, 409, 422, 429, 500, 501, 503)
+_ERRORS = (400, 401, 403, 404, 409, 422, 429, 500, 503)
 _PATH_NAME = re.compile(r"\{(\w+)\}")
 JsonObject = dict[str, Any]
 

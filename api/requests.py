@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from api.errors import not_found, unauthorized
 from api.operations import CALLER, Answer, Call, NoBody, Operation, ignored_keys, namespace_needed
+from api.rate_limits import rate_class
 from api.services import Services
 from api.validation import parse_body, parse_query
 from models.scope import Role
@@ -24,10 +25,13 @@ _BEARER = "bearer "
 
 def endpoint(operation: Operation, services: Services) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The aiohttp handler of an operation."""
+    kind = rate_class(operation.operation_id, operation.tag)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = NOBODY if operation.role is None else await _identify(request, services)
         request[CALLER] = caller
+        if operation.role is not None:
+            services.rate_limiter.take(caller.key_id, kind)
         asked = request.headers.get("X-Namespace")
         namespace_id = await _namespace(operation, services, caller, asked)
         call: Call[Any, Any] = Call(

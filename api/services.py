@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from api.commands import Commands
+from api.rate_limits import RateLimiter
 from models.settings import Settings
 from providers.base import CheckReport
 from stores.audit import AuditStore
@@ -66,6 +67,7 @@ class Services:
     batch_writer: BatchWriter
     tasks: TaskReader
     audit: AuditStore
+    rate_limiter: RateLimiter
 
 
 def build(
@@ -100,4 +102,5 @@ def build(
         batch_writer=BatchWriter(database),
         tasks=TaskReader(database),
         audit=AuditStore(database),
+        rate_limiter=RateLimiter(settings.rate_limits),
     )

@@ -9,10 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 __all__ = ["Settings"]
+
+_RATE_CLASSES = {"metadata", "data", "search", "upload", "compute"}
+
+
+def read_rate_limits(text: str) -> dict[str, int]:
+    """From `data=6000 compute=600` to numbers by class; `off` is none. Raises ValueError."""
+    limits: dict[str, int] = {}
+    for part in [] if text.strip().lower() == "off" else text.replace(",", " ").split():
+        name, _, number = part.partition("=")
+        if name not in _RATE_CLASSES or not number.isdecimal() or int(number) < 1:
+            raise ValueError(f"{part!r} is not one of {', '.join(sorted(_RATE_CLASSES))}, '=' and a number above 0")
+        limits[name] = int(number)
+    return limits
 
 
 class Settings(BaseSettings):
@@ -67,6 +80,9 @@ class Settings(BaseSettings):
     api_fetch_max_bytes: Annotated[
         int, Field(ge=1, description="largest content fetched from a URL that an object is created with")
     ] = 64 * 1024 * 1024
+    api_rate_limits: Annotated[
+        str, Field(description="requests a key may make a minute, by class of operation; `off`: as many as it likes")
+    ] = "metadata=6000 data=6000 search=6000 upload=3000 compute=600"
     draft_keep_seconds: Annotated[
         int, Field(ge=1, description="how long a batch may stay a draft before it is removed")
     ] = 1800
@@ -166,6 +182,17 @@ class Settings(BaseSettings):
     ] = None
     snowflake_port: Annotated[int, Field(ge=1, le=65535, description="port of Snowflake")] = 443
     snowflake_protocol: Annotated[Literal["https", "http"], Field(description="protocol of Snowflake")] = "https"
+
+    @field_validator("api_rate_limits")
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        read_rate_limits(value)
+        return value
+
+    @cached_property
+    def rate_limits(self) -> dict[str, int]:
+        """`api_rate_limits` by class; a class that is not named is not limited."""
+        return read_rate_limits(self.api_rate_limits)
 
     @cached_property
     def workflow_queue(self) -> str:

@@ -121,6 +121,7 @@ def settings(mongo_uri: str, mongo_name: str, tmp_path: Path) -> Settings:
         blob_store=str(tmp_path / "blobs"),
         kms_local_key_file=setup.make_master_key(tmp_path / "master.key"),
         allow_private_endpoints=True,
+        api_rate_limits="off",
         task_queue=f"test-{uuid.uuid4().hex[:8]}",
         api_port=Ports.pick(metrics=0).api,
     )

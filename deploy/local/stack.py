@@ -114,6 +114,7 @@ class Stack:
             "TIDEMARK_BLOB_STORE": str(self.home / "blobs"),
             "TIDEMARK_KMS_LOCAL_KEY_FILE": str(self.home / "master.key"),
             "TIDEMARK_ALLOW_PRIVATE_ENDPOINTS": "true",
+            "TIDEMARK_API_RATE_LIMITS": "off",
         }
         fixed = {
             "TIDEMARK_API_PORT": str(self.ports.api),

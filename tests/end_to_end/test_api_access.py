@@ -7,6 +7,8 @@ import re
 from collections.abc import AsyncIterator
 from typing import Any
 
+import mixpeek
+import pytest
 import pytest_asyncio
 import structlog
 from temporalio.client import Client
@@ -15,7 +17,7 @@ from api.operations import Operation
 from api.server import OPERATIONS
 from models.scope import Role, Scope
 from models.settings import Settings
-from tests.api_rig import Key, Rig, RunningRig
+from tests.api_rig import Key, Rig, RunningRig, call
 
 GUARDED = [one for one in OPERATIONS if one.role is not None]
 SECRETS = {"type": "access_key", "access_key_id": "AKIAPLANTED", "secret_access_key": "planted-secret"}
@@ -122,3 +124,24 @@ async def test_nothing_secret_is_logged_audited_or_kept_in_clear(rig: Rig) -> No
     for name in await rig.database.list_collection_names():
         documents = await rig.database[name].find({}, {"credentials": 0}).to_list()
         assert not any(secret in str(documents) for secret in ("planted-secret", "AKIAPLANTED", key.key))
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_back(settings: Settings, temporal_client: Client) -> None:
+    settings = settings.model_copy(update={"api_rate_limits": "search=2 metadata=60"})
+    async with RunningRig(settings, temporal_client) as rig:
+        key = await rig.key()
+        other = await rig.key(of=key)
+        statuses = [(await rig.ask("POST", "/v1/buckets/list", key))[0] for _ in range(2)]
+        status, reply, headers = await rig.ask("POST", "/v1/buckets/list", key)
+        assert statuses == [200, 200] and status == 429 and reply["error"]["type"] == "rate_limited"
+        assert int(headers["Retry-After"]) == reply["error"]["details"]["retry_after_seconds"] == 30
+        assert (await rig.ask("POST", "/v1/buckets/list", other))[0] == 200
+        assert (await rig.ask("GET", "/v1/buckets/none", key))[0] == 404
+        # The public client waits for as long as it is told, and then succeeds.
+        client = mixpeek.Mixpeek(key.key, namespace=key.namespace_id, base_url=f"{rig.url}/v1")
+        for _ in range(60):
+            status, reply, _ = await rig.ask("GET", "/v1/buckets/none", key)
+        assert status == 429 and reply["error"]["details"]["retry_after_seconds"] == 1
+        with pytest.raises(mixpeek._client.client.MixpeekAPIError) as gone:
+            await call(client.buckets.get, "none")
+        assert gone.value.status == 404
