@@ -64,6 +64,7 @@ async def create(call: Call[CreateBatchRequest, CreateBatchQuery]) -> BatchModel
         "collection_ids": body.collection_ids,
         "metadata": body.metadata.model_dump(exclude_none=True) if body.metadata else None,
         "batch_name": body.batch_name,
+        "dedup_strategy": body.dedup_strategy or "skip",
     }
     batch = await writer.draft(call.scope, bucket["_id"], fields)
     if at_once:
@@ -158,7 +159,14 @@ async def submit_objects(call: Call[Any, Any], bucket_id: str, object_ids: Seque
 async def _submit(call: Call[Any, Any], batch: Document, changes: Mapping[str, Any]) -> Document:
     """From a draft to a running workflow; when it cannot be started, the batch is what it was."""
     writer, before = call.services.batch_writer, batch["status"]
-    fields = {**changes, "status": "PENDING", "task_id": f"batch/{batch['_id']}", "error": None, "cancel_reason": None}
+    fields = {
+        **changes,
+        "status": "PENDING",
+        "task_id": f"batch/{batch['_id']}",
+        "error": None,
+        "cancel_reason": None,
+        "submitted_by_key_id": call.caller.key_id,
+    }
     moved = await writer.move(batch["_id"], [before], fields)
     if moved is None:
         return await _again(call, batch)

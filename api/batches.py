@@ -127,6 +127,13 @@ def shown(document: Document) -> BatchModel:
             **document,
             "batch_id": document["_id"],
             "failed_object_count": len(document.get("failed_objects") or []),
+            "effective_dedup_strategy": document.get("dedup_strategy"),
+            "failure_reason": document.get("error") if status == "FAILED" else None,
+            "failure_category": "pipeline" if status == "FAILED" else None,
+            "last_activity_at": document.get("updated_at"),
+            # A batch's workflow survives deploys and lost machines by itself; nothing is submitted again.
+            "max_node_death_resubmits": 0,
+            "max_deploy_resubmits": 0,
             "lifecycle": _LIFECYCLES.get(status),
             "lifecycle_reason": (document.get("cancel_reason") or document.get("error"))
             if status in {"FAILED", "CANCELED"}

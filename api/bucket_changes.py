@@ -11,6 +11,7 @@ from api.operations import Call, NoBody
 from models.buckets import (
     BucketChangeQuery,
     BucketDeleteQuery,
+    BucketDeleteResponse,
     BucketPatchRequest,
     BucketResponse,
     BucketUpdateRequest,
@@ -43,8 +44,11 @@ async def put(call: Call[BucketUpdateRequest, BucketChangeQuery]) -> BucketRespo
     return await _change(call)
 
 
-@operations.add("DELETE", "/{bucket_identifier}", "delete_bucket", role=Role.WRITE, query=BucketDeleteQuery)
-async def delete(call: Call[NoBody, BucketDeleteQuery]) -> Mapping[str, Any]:
+@operations.add(
+    "DELETE", "/{bucket_identifier}", "delete_bucket",
+    role=Role.WRITE, query=BucketDeleteQuery, answers=BucketDeleteResponse,
+)  # fmt: skip
+async def delete(call: Call[NoBody, BucketDeleteQuery]) -> BucketDeleteResponse:
     """Begin to delete a bucket with all that is in it; the task named in the reply says when it is gone."""
     bucket = await bucket_of(call)
     services, bucket_id, status = call.services, bucket["_id"], bucket["status"]
@@ -60,7 +64,7 @@ async def delete(call: Call[NoBody, BucketDeleteQuery]) -> Mapping[str, Any]:
         await services.tasks.forget(task_id)
         raise
     await call.audit("delete", "bucket", bucket_id)
-    return {"task_id": task_id, "status": "PENDING", **facts}
+    return BucketDeleteResponse(task_id=task_id, status="PENDING", **facts)
 
 
 async def _change(call: Call[Any, BucketChangeQuery]) -> BucketResponse:

@@ -15,6 +15,7 @@ from api.validation import problem
 from models.common import StorageProvider, cut
 from models.connections import (
     ConnectionDeleteQuery,
+    ConnectionDeleteResponse,
     ListStorageConnectionsRequest,
     StorageConnectionCreateRequest,
     StorageConnectionListResponse,
@@ -143,7 +144,7 @@ async def update(call: Call[StorageConnectionUpdateRequest, NoQuery]) -> Storage
 
 @operations.add(
     "DELETE", "/{connection_identifier}", "delete_storage_connection_organizations",
-    role=Role.ADMIN, query=ConnectionDeleteQuery,
+    role=Role.ADMIN, query=ConnectionDeleteQuery, answers=ConnectionDeleteResponse,
 )  # fmt: skip
 async def delete(call: Call[NoBody, ConnectionDeleteQuery]) -> Mapping[str, str]:
     """Archive a connection that no sync uses; with `force` its syncs are paused first. It cannot come back."""

@@ -19,6 +19,7 @@ from api.objects import operations, shown
 from api.operations import Call
 from models.common import DegradedEntry
 from models.ids import new_id, unique_object_id
+from models.mapping import RESERVED_FIELDS
 from models.objects import CreateBlobRequest, CreateObjectQuery, CreateObjectRequest, ObjectResponse
 from models.scope import Role
 from providers.errors import Permanent
@@ -28,8 +29,7 @@ from stores.objects_create import BucketClosedError
 
 __all__: list[str] = []
 
-# An object's own properties: a custom field of such a name could never be shown.
-RESERVED = set(ObjectResponse.model_fields) - set(CreateObjectRequest.model_fields)
+_RESERVED = RESERVED_FIELDS - CreateObjectRequest.model_fields.keys()
 _ATTEMPTS = 5
 
 
@@ -73,10 +73,10 @@ def _fields(body: CreateObjectRequest, bucket: Document) -> dict[str, Any]:
     fields: dict[str, Any] = dict(body.model_extra or {})
     if "auto_process" in fields and "auto_process" not in declared:
         raise invalid("auto_process is a query parameter", code="extra_forbidden", field="auto_process")
-    for name in sorted(fields.keys() & RESERVED):
+    for name in sorted(fields.keys() & _RESERVED):
         raise invalid(f"{name} is a property of every object; a field cannot be called that", field=name)
     for blob in body.blobs or []:
-        promoted = {name: value for name, value in (blob.metadata or {}).items() if name not in RESERVED}
+        promoted = {name: value for name, value in (blob.metadata or {}).items() if name not in _RESERVED}
         fields = {**promoted, **fields}
     for name, value in fields.items():
         if not name or name.startswith("$") or "." in name:

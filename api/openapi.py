@@ -60,9 +60,8 @@ def _operation(operation: Operation) -> JsonObject:
     error = {"description": "refused", "content": {"application/json": {"schema": _ref(ErrorResponse)}}}
     described["responses"] |= {str(status): error for status in _ERRORS}
     if operation.body is not NoBody:
-        required = any(field.is_required() for field in operation.body.model_fields.values())
         described["requestBody"] = {
-            "required": required,
+            "required": not getattr(operation.body, "may_be_absent", False),
             "content": {"application/json": {"schema": _ref(operation.body)}},
         }
     return described
@@ -93,7 +92,9 @@ def _query_parameters(model: type[BaseModel]) -> list[JsonObject]:
 
 def _without_null(schema: JsonObject) -> JsonObject:
     """A query parameter is left out, never null."""
-    kept = {name: value for name, value in schema.items() if name not in {"title", "default"} or value is False}
+    kept = {name: value for name, value in schema.items() if name != "title"}
+    if kept.get("default", ...) is None:
+        del kept["default"]
     kinds = [kind for kind in kept.pop("anyOf", []) if kind != {"type": "null"}]
     return {**kept, **kinds[0]} if kinds else kept
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.errors import conflict, invalid, not_found, unavailable
-from api.operations import Answer, Call, NoBody, Operations
+from api.operations import Call, NoBody, Operations
 from models.paging import Query, QueryInt
 from models.scope import Role
 from providers import ProviderSettings
@@ -52,6 +52,14 @@ class ListFoldersResponse(BaseModel):
     parent_path: str
 
 
+class FilesResponse(BaseModel):
+    """Some files directly in `parent_path`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    parent_path: str
+
+
 @operations.add(
     "GET", "/folders", "list_google_drive_folders_organizations_connections",
     role=Role.READ, query=FolderQuery, answers=ListFoldersResponse,
@@ -64,14 +72,15 @@ async def folders(call: Call[NoBody, FolderQuery]) -> ListFoldersResponse:
 
 
 @operations.add(
-    "GET", "/files", "list_google_drive_files_organizations_connections", role=Role.READ, query=FileQuery
+    "GET", "/files", "list_google_drive_files_organizations_connections",
+    role=Role.READ, query=FileQuery, answers=FilesResponse,
 )  # fmt: skip
-async def files(call: Call[NoBody, FileQuery]) -> Answer:
+async def files(call: Call[NoBody, FileQuery]) -> FilesResponse:
     """List some files directly in a place."""
     path = call.query.path or "/"
     most = call.query.max_results or _FILES
     found = await _look(call, lambda drive: drive.preview_files(path, most))
-    return {**found, "parent_path": path}
+    return FilesResponse(**found, parent_path=path)
 
 
 async def _look(call: Call[Any, Any], ask: Callable[[GoogleDriveProvider], Awaitable[T]]) -> T:

@@ -29,6 +29,10 @@ __all__ = [
 
 LARGEST_BATCH = 50_000
 ObjectIds = Annotated[list[str], Field(min_length=1)]
+Dedup = Literal["skip", "replace", "force"]
+Failure = Literal[
+    "timeout", "infrastructure", "orphaned", "pipeline", "mvs_durability", "validation", "unknown"
+]  # fmt: skip
 
 
 class BatchMetadata(OpenRequest):
@@ -49,7 +53,7 @@ class CreateBatchRequest(Request):
     filters: LogicalOperator | None = None
     collection_ids: list[str] | None = None
     limit: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] | None = None
-    dedup_strategy: Literal["skip", "replace", "force"] | None = "skip"
+    dedup_strategy: Dedup | None = "skip"
     metadata: BatchMetadata | None = None
     batch_name: Annotated[str, Field(max_length=256)] | None = None
     auto_submit: bool | None = False
@@ -64,6 +68,8 @@ class AddObjectsToBatchRequest(Request):
 
 class SubmitBatchRequest(Request):
     """How a draft is processed."""
+
+    may_be_absent: ClassVar[bool] = True
 
     include_processing_history: bool | None = True
     collection_ids: list[str] | None = None
@@ -105,6 +111,8 @@ class GenericDeleteResponse(Reply):
 class ListBatchesRequest(OpenRequest):
     """Conditions and page of the batch list: it pages in the body only."""
 
+    may_be_absent: ClassVar[bool] = True
+
     status: TaskStatus | None = None
     collection_id: str | None = None
     bucket_id: str | None = None
@@ -131,9 +139,14 @@ class BatchModel(Reply):
     namespace_id: str | None = None
     batch_name: Annotated[str, Field(max_length=256)] | None = None
     status: TaskStatus | None = None
-    object_ids: list[str] | None = None
+    object_ids: Annotated[list[str], Field(min_length=0)] | None = None
+    dedup_strategy: Dedup | None = None
+    effective_dedup_strategy: Dedup | None = None
+    submitted_by_key_id: str | None = None
     collection_ids: list[str] | None = None
     error: str | None = None
+    failure_reason: str | None = None
+    failure_category: Failure | None = None
     failed_objects: list[FailedObjectRecord] | None = None
     failed_object_count: Count | None = 0
     type: Literal["BUCKET", "COLLECTION"] | None = "BUCKET"
@@ -145,11 +158,47 @@ class BatchModel(Reply):
     updated_at: UtcDatetime | None = None
     retry_count: Count | None = 0
     max_retries: Count | None = 3
-    max_node_death_resubmits: int = 0
-    max_deploy_resubmits: int = 0
-    lifecycle: str | None = None
-    lifecycle_reason: str | None = None
+    last_activity_at: UtcDatetime | None = None
+    node_death_resubmit_count: Count | None = 0
+    deploy_resubmit_count: Count | None = 0
+    max_node_death_resubmits: int
+    max_deploy_resubmits: int
+    lifecycle: str | None
+    lifecycle_reason: str | None
+    status_message: str | None = None
     sync_config_id: str | None = None
+    # Of processing that is the user's own, this server knows nothing: always null.
+    queue_context: dict[str, Any] | None = None
+    submitted_by_key_prefix: str | None = None
+    submitted_by_is_internal: bool | None = None
+    dedup_audit: dict[str, Any] | None = None
+    error_summary: dict[str, int] | None = None
+    partial_objects: list[dict[str, Any]] | None = None
+    partial_object_count: Count | None = None
+    unaccounted_object_count: Count | None = None
+    manifest_key: str | None = None
+    loaded_object_ids: list[str] | None = None
+    internal_metadata: dict[str, Any] | None = None
+    tier_tasks: list[dict[str, Any]] | None = None
+    dag_tiers: list[list[str]] | None = None
+    progress: dict[str, Any] | None = None
+    documents_written: int | None = None
+    documents_replaced: int | None = None
+    documents_deleted: int | None = None
+    pages_dropped: int | None = None
+    pages_dropped_reasons: dict[str, int] | None = None
+    segments_dropped: int | None = None
+    segments_dropped_reasons: dict[str, int] | None = None
+    status_diagnostics: dict[str, Any] | None = None
+    documents_resolvable: bool | None = False
+    documents_resolvable_error: str | None = None
+    health: str | None = None
+    cost: dict[str, Any] | None = None
+    last_retry_at: UtcDatetime | None = None
+    retry_reason: str | None = None
+    quota_block_first_seen_at: UtcDatetime | None = None
+    webhook_url: str | None = None
+    estimated_completion: UtcDatetime | None = None
 
 
 class ListBatchesResponse(Reply):
@@ -172,7 +221,7 @@ class TaskResponse(Reply):
     """A piece of work in the background."""
 
     task_id: str
-    task_type: str
+    task_type: Literal["api_buckets_batches_process", "api_buckets_delete"]
     status: TaskStatus
     inputs: list[str | dict[str, Any]] | None = None
     outputs: list[str | dict[str, Any]] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
@@ -13,6 +13,7 @@ __all__ = [
     "BucketChangeQuery",
     "BucketCreateRequest",
     "BucketDeleteQuery",
+    "BucketDeleteResponse",
     "BucketListQuery",
     "BucketPatchRequest",
     "BucketResponse",
@@ -28,6 +29,7 @@ BucketSchemaFieldType = Literal[
     "string", "number", "integer", "float", "boolean", "object", "array", "date", "datetime",
     "text", "image", "audio", "video", "pdf", "excel",
 ]  # fmt: skip
+StorageClass = Literal["standard", "nearline", "coldline", "archive"]
 
 
 class BucketSchemaField(Request):
@@ -79,7 +81,7 @@ class BucketCreateRequest(Request):
     bucket_schema: BucketSchema
     unique_key: UniqueKeyConfig | None = None
     metadata: dict[str, Any] | None = None
-    storage_class: Literal["standard", "nearline", "coldline", "archive"] | None = None
+    storage_class: StorageClass | None = None
     destination: dict[str, Any] | None = None
     ingest_filter: dict[str, Any] | None = None
     source_adapter: dict[str, Any] | None = None
@@ -105,7 +107,7 @@ class BucketUpdateRequest(Request):
     description: str | None = None
     metadata: dict[str, Any] | None = None
     bucket_schema: BucketSchema | None = None
-    storage_class: Literal["standard", "nearline", "coldline", "archive"] | None = None
+    storage_class: StorageClass | None = None
     destination: dict[str, Any] | None = None
     ingest_filter: dict[str, Any] | None = None
     unique_key: UniqueKeyConfig | None = None
@@ -132,6 +134,8 @@ class BucketListQuery(PageQuery):
 class ListBucketsRequest(Request):
     """Conditions, order and page of the bucket list. `cursor` is accepted here too: clients send it."""
 
+    may_be_absent: ClassVar[bool] = True
+
     limit: Limit | None = None
     page_size: Limit | None = None
     offset: Offset | None = None
@@ -156,7 +160,9 @@ class BucketResponse(Reply):
     bucket_schema: BucketSchema | None = None
     unique_key: UniqueKeyConfig | None = None
     metadata: dict[str, Any] | None = None
-    storage_class: str | None = None
+    storage_class: StorageClass | None = None
+    destination: dict[str, Any] | None = None
+    ingest_filter: dict[str, Any] | None = None
     object_count: Count
     failed_object_count: Count | None = 0
     total_size_bytes: Count
@@ -166,6 +172,19 @@ class BucketResponse(Reply):
     stats_updated_at: UtcDatetime | None = None
     status: TaskStatus | None = None
     is_locked: bool | None = False
+    batch_stats: dict[str, Any] | None = None
+    storage_stats: dict[str, Any] | None = None
+    source_adapter: dict[str, Any] | None = None
+
+
+class BucketDeleteResponse(Reply):
+    """The task that deletes a bucket."""
+
+    task_id: str
+    status: TaskStatus
+    bucket_id: str
+    bucket_name: str
+    object_count: Count
 
 
 class ListBucketsResponse(Reply):
@@ -174,4 +193,5 @@ class ListBucketsResponse(Reply):
     results: list[BucketResponse]
     total_count: Count
     pagination: PaginationResponse
+    stats: dict[str, Any] | None = None
     warnings: list[DegradedEntry] | None = None

@@ -7,11 +7,12 @@ field means its default on create, and "clear" on update; `model_fields_set` tel
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
+    "Amount",
     "Count",
     "DegradedEntry",
     "ErrorDetail",
@@ -58,11 +59,16 @@ def _percent(value: Any) -> Any:
 UtcDatetime = Annotated[datetime, AfterValidator(as_utc)]
 Text1000 = Annotated[str, BeforeValidator(cut), Field(max_length=_TEXT_LIMIT)]
 Count = Annotated[int, Field(ge=0)]
-Percent = Annotated[float, BeforeValidator(_percent), Field(ge=0, le=100)]
+# The bounds stand inside, or the document would not name them.
+Percent = Annotated[Annotated[float, Field(ge=0, le=100)], BeforeValidator(_percent)]
+Amount = Annotated[float, Field(ge=0)]
 
 
 class Request(BaseModel):
     """A body, or part of one, whose keys are all declared: others are answered 422 `extra_forbidden`."""
+
+    # Clients may leave the whole body out; no bytes mean `{}` everywhere, this is what the document says.
+    may_be_absent: ClassVar[bool] = False
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, RootModel
 
 from models.common import Count, OpenRequest, Reply, Request, StorageProvider, TaskStatus, Text1000, UtcDatetime
 from models.paging import PaginationResponse, Query, QueryBool
 
 __all__ = [
     "ConnectionDeleteQuery",
+    "ConnectionDeleteResponse",
     "ListStorageConnectionsRequest",
     "StorageConnectionCreateRequest",
     "StorageConnectionListResponse",
@@ -65,6 +66,8 @@ class ConnectionDeleteQuery(Query):
 class ListStorageConnectionsRequest(Request):
     """Conditions of the list."""
 
+    may_be_absent: ClassVar[bool] = True
+
     provider_type: StorageProvider | None = None
     status: TaskStatus | None = None
     is_active: bool | None = None
@@ -97,6 +100,10 @@ class StorageConnectionListResponse(Reply):
     results: list[StorageConnectionModel]
     pagination: PaginationResponse
     total: Count
+
+
+class ConnectionDeleteResponse(RootModel[dict[str, str]]):
+    """What was archived, and the syncs that were paused for it."""
 
 
 class StorageConnectionTestResponse(Reply):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,8 @@ SyncJobStatus = Literal["running", "completed", "failed", "interrupted", "skippe
 
 class ListSyncJobsRequest(Request):
     """Conditions of the job list."""
+
+    may_be_absent: ClassVar[bool] = True
 
     status: SyncJobStatus | None = None
 
@@ -69,12 +71,16 @@ class SyncJobListResponse(Reply):
 class ListDLQRequest(Request):
     """Conditions of the dead letter list."""
 
+    may_be_absent: ClassVar[bool] = True
+
     only_max_retries: bool | None = False
     error_types: list[str] | None = None
 
 
 class BulkRequeueDLQRequest(Request):
     """Which exhausted dead letters to try again; none named: all."""
+
+    may_be_absent: ClassVar[bool] = True
 
     error_types: list[str] | None = None
 

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from models.common import Request
 
 __all__ = [
+    "RESERVED_FIELDS",
     "BlobMappingEntry",
     "ColumnSource",
     "ConstantSource",

@@ -72,6 +72,8 @@ class SortOption(Request):
 class ListObjectsRequest(OpenRequest):
     """Conditions, order and page of the object list."""
 
+    may_be_absent: ClassVar[bool] = True
+
     filters: Filter | None = None
     sort: SortOption | None = None
     search: str | None = None
@@ -186,6 +188,7 @@ class ObjectResponse(BaseModel):
     created_at: UtcDatetime | None = None
     updated_at: UtcDatetime | None = None
     document_count: int | None = None
+    consistency: dict[str, Any] | None = None
     hash: str | None = None
 
 
@@ -194,3 +197,4 @@ class ListObjectsResponse(Reply):
 
     results: list[ObjectResponse]
     pagination: PaginationResponse
+    stats: dict[str, Any] | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from models.common import Count, OpenRequest, Reply, Request, TaskStatus, Text1000, UtcDatetime
+from models.common import Amount, Count, OpenRequest, Reply, Request, TaskStatus, Text1000, UtcDatetime
 from models.filters import FileFilters, ReconcileSettings
 from models.mapping import SchemaMapping
 from models.paging import PaginationResponse, Query, QueryBool
@@ -98,6 +98,8 @@ class SyncUpdateRequest(OpenRequest):
 class ListSyncConfigurationsRequest(Request):
     """Conditions of the list."""
 
+    may_be_absent: ClassVar[bool] = True
+
     connection_id: str | None = None
     status: TaskStatus | None = None
     is_active: bool | None = None
@@ -124,19 +126,19 @@ class SyncStatsModel(Reply):
     total_objects_discovered: Count | None = 0
     total_objects_skipped: Count | None = 0
     total_bytes_synced: Count | None = 0
-    total_duration_seconds: float | None = 0.0
+    total_duration_seconds: Amount | None = 0.0
     total_runs_completed: Count | None = 0
     total_runs_failed: Count | None = 0
-    peak_objects_per_min: float | None = 0.0
+    peak_objects_per_min: Amount | None = 0.0
     last_run_objects_synced: Count | None = 0
     last_run_objects_verified: Count | None = 0
     last_run_objects_failed: Count | None = 0
     last_run_objects_discovered: Count | None = 0
     last_run_objects_skipped: Count | None = 0
     last_run_bytes_synced: Count | None = 0
-    last_run_duration_seconds: float | None = 0.0
-    last_run_throughput_objects_per_min: float | None = 0.0
-    last_run_throughput_mbps: float | None = 0.0
+    last_run_duration_seconds: Amount | None = 0.0
+    last_run_throughput_objects_per_min: Amount | None = 0.0
+    last_run_throughput_mbps: Amount | None = 0.0
     last_run_avg_object_size_bytes: Count | None = 0
     last_run_at: UtcDatetime | None = None
     updated_at: UtcDatetime | None = None
@@ -253,7 +255,7 @@ class SyncMetricsResponse(Reply):
     is_stale: bool | None = False
     intervals_since_last_sync: float | None = None
     stale_after_seconds: int | None = None
-    failure_rate: float | None = 0.0
+    failure_rate: Amount | None = 0.0
     healthy: bool | None = True
     dlq_total: int | None = 0
     dlq_by_error: dict[str, int] | None = None
