@@ -6,6 +6,7 @@ validation and the OpenAPI document all read the same list.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -104,8 +105,13 @@ class Operation:
 
     @property
     def summary(self) -> str:
-        """First line of the handler's docstring."""
-        return (self.handler.__doc__ or "").strip().partition("\n")[0].rstrip(".")
+        """First sentence of the description."""
+        return self.description.partition("\n")[0].partition(". ")[0].rstrip(".")
+
+    @property
+    def description(self) -> str:
+        """The handler's docstring."""
+        return inspect.getdoc(self.handler) or ""
 
 
 class Operations:
