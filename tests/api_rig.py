@@ -52,11 +52,17 @@ def _templates() -> list[tuple[re.Pattern[str], str]]:
     return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), path) for path in paths]
 
 
-def check_reply(method: str, url: str, status: int, body: bytes) -> None:
-    """Fail unless this is a reply that the contract declares for this operation."""
+def operation_at(method: str, url: str) -> JSON | None:
+    """The operation of the contract that this address is; None: one of ours only."""
     path = urlsplit(url).path
     template = next((template for pattern, template in _templates() if pattern.fullmatch(path)), None)
-    operation = contract()["paths"].get(template, {}).get(method.lower())
+    found: JSON | None = contract()["paths"].get(template, {}).get(method.lower())
+    return found
+
+
+def check_reply(method: str, url: str, status: int, body: bytes) -> None:
+    """Fail unless this is a reply that the contract declares for this operation."""
+    operation = operation_at(method, url)
     if operation is None:
         return
     response = operation["responses"].get(str(status))
