@@ -27,6 +27,7 @@ from api import (
     sync_commands,
     syncs,
 )
+from api.docs import add_docs
 from api.middleware import around
 from api.operations import REQUEST_ID, Operation
 from api.requests import endpoint
@@ -85,6 +86,7 @@ def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
         return web.Response(body=described, content_type="application/json")
 
     app.router.add_get("/openapi.json", describe)
+    add_docs(app)
 
     async def background(_app: web.Application) -> AsyncIterator[None]:
         task = asyncio.create_task(startup.start_missing(services))
