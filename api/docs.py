@@ -48,7 +48,7 @@ _PAGE = """<!doctype html>
 """
 # Without `validatorUrl: null` the viewer would send the document to a validator on the internet.
 _START = """SwaggerUIBundle({
-  url: "/openapi.json", dom_id: "#viewer", deepLinking: true, docExpansion: "none", filter: true,
+  url: "/openapi.json", dom_id: "#viewer", deepLinking: true, docExpansion: "list", filter: true,
   validatorUrl: null, persistAuthorization: false, tryItOutEnabled: false
 });
 """

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from api.glossary import Glossary, glossary
+from api.links import links_of
 from api.operations import NoBody, NoQuery, Operation
 from models.common import ErrorResponse
 
@@ -47,7 +48,10 @@ def document(operations: Iterable[Operation]) -> JsonObject:
     words.describe(schemas)
     paths: JsonObject = {}
     for operation in listed:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, words, schemas)
+        described = _operation(operation, words, schemas)
+        if links := links_of(operation, listed):
+            described["responses"][str(operation.status)]["links"] = links
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
     return {
         "openapi": "3.1.0",
         "info": {"title": "Tidemark", "version": "0.1.0", "description": "Keeps buckets in step with outside storage."},

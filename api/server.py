@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from api import (
     batch_changes,
@@ -57,6 +58,15 @@ OPERATIONS: tuple[Operation, ...] = tuple(
 _NAME = re.compile(r"\{(\w+)\}")
 # Task ids hold a slash, and some clients send it as it is.
 _PATTERNS = {"task_id": ".+"}
+# This last part of an address is never the name of something, as OpenAPI has it; such routes come first.
+_LITERAL = "/list"
+
+
+def _refuse_method(allowed: str) -> Handler:
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, {allowed})
+
+    return refuse
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:
@@ -71,13 +81,15 @@ def make_app(services: Services, *, reconcile: bool = True) -> web.Application:
         client_max_size=services.settings.api_max_body_bytes,
         middlewares=[around(services.settings)],
     )
-    for operation in OPERATIONS:
+    for operation in sorted(OPERATIONS, key=lambda one: not one.path.endswith(_LITERAL)):
         # aiohttp matches the address before decoding `%2F`, so a name may hold a slash; its default
         # pattern would refuse braces in a name.
         path = _NAME.sub(lambda found: f"{{{found[1]}:{_PATTERNS.get(found[1], '[^/]+')}}}", operation.path)
         app.router.add_route(operation.method, path, endpoint(operation, services))
         if operation.streams:
             app.router.add_route("HEAD", path, endpoint(operation, services))
+        if operation.path.endswith(_LITERAL):
+            app.router.add_route("*", path, _refuse_method(operation.method))
 
     app.on_response_prepare.append(_sign)
     described = orjson.dumps(openapi.document(OPERATIONS))

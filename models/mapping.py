@@ -110,16 +110,37 @@ def _kind(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, dict) else getattr(value, name, None)
 
 
+# What a source without `type` must be, by the one key that only it has.
+_TELLING = {
+    "pattern": "filename_regex", "name": "column", "segment": "folder_path", "full_path": "folder_path",
+    "value": "constant",
+}  # fmt: skip
+
+
+def _source(value: Any) -> Any:
+    """`type`, or what the other keys leave no doubt about; a `key` alone could be three things."""
+    named = _kind(value, "type")
+    if named is not None or not isinstance(value, dict):
+        return named
+    found = {_TELLING[key] for key in value if key in _TELLING}
+    return found.pop() if len(found) == 1 else None if value else "file"
+
+
 Source = Annotated[
-    S3TagSource
-    | S3MetadataSource
-    | FilenameRegexSource
-    | ColumnSource
-    | DrivePropertySource
-    | FolderPathSource
-    | FileSource
-    | ConstantSource,
-    Field(discriminator="type"),
+    Annotated[S3TagSource, Tag("tag")]
+    | Annotated[S3MetadataSource, Tag("metadata")]
+    | Annotated[FilenameRegexSource, Tag("filename_regex")]
+    | Annotated[ColumnSource, Tag("column")]
+    | Annotated[DrivePropertySource, Tag("drive_property")]
+    | Annotated[FolderPathSource, Tag("folder_path")]
+    | Annotated[FileSource, Tag("file")]
+    | Annotated[ConstantSource, Tag("constant")],
+    Discriminator(
+        _source,
+        custom_error_type="source_type_missing",
+        custom_error_message="a source says its type: tag, metadata, filename_regex, column, drive_property, "
+        "folder_path, file or constant",
+    ),
 ]
 
 
