@@ -133,7 +133,7 @@ async def test_faults_cost_no_file_no_attempt_and_no_removal(here: World, drive:
 
     # A listing that is not whole removes nothing, whatever it does not show.
     drive.calls.incomplete_search = True
-    hidden = [file.id for file in tree.files.values() if file.name.startswith("f0")]
+    hidden = [file.id for file in tree.below(tree.folder("faults")) if file.name.startswith("f0")]
     for file_id in hidden:
         tree.files[file_id].trashed = True  # gone from the listing, with no word in the log
     job = await landing.again(full=True)
