@@ -6,13 +6,16 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
 from pydantic import SecretStr
 
 from deploy.local.ports import Ports
 from models.settings import Settings
+from providers import provider_types
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
+PROVIDERS = (ROOT / "providers" / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
@@ -72,6 +75,32 @@ def test_readme_names_the_ports_and_their_defaults() -> None:
 def test_readme_maps_every_folder() -> None:
     packages = sorted(file.parent.name for file in ROOT.glob("*/__init__.py"))
     assert [name for name in packages if f"`{name}/`" not in README] == []
+
+
+@pytest.mark.parametrize("provider", provider_types())
+def test_every_provider_has_a_page_of_its_own(provider: str) -> None:
+    page = (ROOT / "docs" / f"{provider}.md").read_text()
+    assert f"`provider_type: {provider}`" in page
+    sections = re.findall(r"^## (.*)", page, re.MULTILINE)
+    for topic in (
+        "Credentials with the least rights",
+        "Source path",
+        "Requests per 1,000",
+        "[Ll]imits",
+        "deletes and renames",
+        "commonest mistakes",
+        "Without an account",
+    ):
+        assert any(re.search(topic, section) for section in sections), topic
+    for place, link in ((README, f"docs/{provider}.md"), (PROVIDERS, f"../docs/{provider}.md")):
+        assert f"({link})" in place
+
+
+def test_links_of_the_documentation_lead_somewhere() -> None:
+    for file in (ROOT / "README.md", ROOT / "providers" / "README.md", *ROOT.glob("docs/*.md")):
+        text = file.read_text()
+        for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
+            assert (file.parent / target).exists(), (file.name, target)
 
 
 if __name__ == "__main__":
