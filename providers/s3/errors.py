@@ -154,4 +154,5 @@ def from_transport(error: TransportError, *, provider: str, path: str) -> Provid
             path=path,
             reason="certificate",
         )
-    return Transient(str(error), provider=provider, path=path, reason=f"network_{error.kind}")
+    hint = " (if it stays so: check endpoint_url, proxy and firewall)" if error.kind in {"connect", "tls"} else ""
+    return Transient(f"{error}{hint}", provider=provider, path=path, reason=f"network_{error.kind}")

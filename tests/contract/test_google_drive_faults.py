@@ -127,7 +127,7 @@ async def test_fault(drive: DriveSimulator, call: str, fault: str) -> None:
     # A provider asks once: 401 is asked again with a new token, a large export by another way.
     assert drive.counts[call] - before <= 2
     assert places.kept == kept
-    drive._scripts.clear()
+    drive.clear_scripts()
     again = await full_pass(provider, folder)
     assert sorted(id_ for page in again for id_ in page.ids) == sorted(one.id for one in rows)
     assert again[-1].complete

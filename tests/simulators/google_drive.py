@@ -120,6 +120,10 @@ class DriveSimulator:
         """Answer the next requests of a call so; the genuine answers follow."""
         self._scripts.setdefault(call, deque()).extend(list(answers) * times)
 
+    def clear_scripts(self) -> None:
+        """Answer as usual from now on."""
+        self._scripts.clear()
+
     def expire_tokens(self) -> None:
         """All access tokens end now."""
         self._tokens.clear()
