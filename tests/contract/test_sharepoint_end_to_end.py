@@ -14,6 +14,8 @@ import pytest
 
 from deploy.local.stack import Stack
 from tests.contract.sharepoint_rig import CREDENTIALS, Rig
+from tests.simulators.graph import Answer
+from tests.simulators.graph_json import error_json
 from tests.simulators.graph_tree import Drive
 
 PARTS = ["mongod", "temporal", "worker-1", "worker-2", "api"]
@@ -149,6 +151,28 @@ def test_a_site_through_the_whole_stack(scene: Scene, tenant: Rig) -> None:
     tree.remove(archive, "old")
     scene.poll()
     assert set(scene.paths()) == {path for path in expected if path.startswith("Documents/")}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_faults_cost_no_file_no_attempt_and_no_removal(scene: Scene, tenant: Rig) -> None:
+    graph, tree, documents = tenant.graph, tenant.graph.tree, tenant.library
+    for i in range(12):
+        tree.put(documents, f"in/{i:02d}.txt", b"document %d" % i)
+    slow = Answer(429, error_json("activityLimitReached"), {"Retry-After": "1"})
+    graph.script("delta", slow, times=2)
+    graph.script("download", slow, times=5)  # more often than there are attempts
+    graph.script("download", Answer(500, error_json("generalException")), times=2)
+    scene.begin("/sites/Sales")
+    job = scene.finished(1, seconds=150)
+    counts = job["metadata"]["counts"]
+    assert (job["status"], counts["stored"], counts["failed"]) == ("completed", 12, 0), job
+    assert counts["throttle_waits"] >= 2 and scene.database["dead_letters"].count_documents({}) == 0
+    # A library that cannot be read says nothing of what is in it.
+    documents.status = 403
+    tree.put(tree.add_library(tree.sites[documents.site], "Archive"), "old.txt", b"old")
+    job = scene.poll()
+    assert len(scene.paths()) in {12, 13} and job["metadata"]["counts"]["removed"] == 0, job
 
 
 @pytest.mark.slow

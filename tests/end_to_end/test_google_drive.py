@@ -143,3 +143,20 @@ async def test_faults_cost_no_file_no_attempt_and_no_removal(here: World, drive:
     counts = settled(await landing.again(full=True), failed=0)
     assert counts["removed"] == len(hidden) == 10
     assert len(await paths(landing)) == 3
+
+
+@pytest.mark.slow
+async def test_g07_a_short_listing_is_an_alarm_of_the_run(here: World, drive: DriveSimulator) -> None:
+    tree = drive.tree
+    for i in range(8):
+        tree.put(f"short/d{i}/f.txt", b"%d" % i)
+    drive.calls.groups_forget = {tree.folder(f"short/d{i}") for i in range(4, 8)}
+    landing = await here.sync("/short", connection_id=await connect(here.api, drive, "short"))
+    job = await landing.first()
+    settled(job, stored=8)  # all the same
+    assert job["metadata"]["partial"] and "drive_listing_short" in job["metadata"]["partial_reason"]
+    tree.files[tree.children(tree.folder("short/d0"))[0].id].trashed = True  # with no word in the log
+    assert settled(await landing.again(full=True))["removed"] == 0
+    drive.calls.groups_forget.clear()
+    job = await landing.again(full=True)
+    assert (settled(job)["removed"], job["metadata"]["partial"]) == (1, False)

@@ -13,6 +13,7 @@ from deploy.local.stack import Stack
 from tests.chaos.rig import Landing, World, settled, until, world
 from tests.contract.snowflake_rig import PASSWORD, Account, full_pass, shown
 from tests.simulators.s3_faults import FaultyS3
+from tests.simulators.snowflake_gate import GateAnswer
 
 pytest_plugins = ["tests.contract.snowflake_fixtures"]
 
@@ -142,4 +143,26 @@ async def test_w40_a_row_that_cannot_be_stored_is_in_the_books_and_stops_nothing
     assert letter["source_object_id"] == f"{account.database}.S.RANKS/[3]" and "rank" in str(letter)
     account.run("UPDATE RANKS SET RANK = '3', SEEN = '2026-01-02'::TIMESTAMP WHERE ID = 3")
     settled(await landing.again(), stored=1, failed=0)  # it is not passed over for ever
+    assert len(await landing.objects()) == 6
+
+
+@pytest.mark.slow
+async def test_faults_cost_no_row_no_attempt_and_no_removal(here: World, account: Account) -> None:
+    account.run(
+        "CREATE TABLE FAULTS (ID NUMBER, BODY VARCHAR, SEEN TIMESTAMP_NTZ)",
+        f"INSERT INTO FAULTS SELECT SEQ4(), REPEAT('x', 300000), {TIME} FROM TABLE(GENERATOR(ROWCOUNT => 6))",
+    )
+    busy = GateAnswer(429, b"{}", {"Retry-After": "1"})
+    account.gate.script("query", busy, sql="FAULTS.* LIMIT", times=2)
+    account.gate.script("query", busy, sql=r"FAULTS.* WHERE .*ID.* = ", times=4)  # of rows that are fetched alone
+    landing = await here.sync("faults", connection_id=await connect(here.api, account))
+    job = await landing.first(seconds=150)
+    counts = settled(job, stored=6, failed=0)
+    assert counts["throttle_waits"] >= 1 and await landing.letters() == []
+    account.gate.reset_scripts()
+
+    # A table that suddenly shows fewer rows than it has, by an answer that is none, loses nothing.
+    account.gate.script("query", GateAnswer(200, b"<html>proxy"), sql="FAULTS.* LIMIT", times=50)
+    await landing.again(full=True, seconds=150)
+    account.gate.reset_scripts()
     assert len(await landing.objects()) == 6
