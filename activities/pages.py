@@ -20,6 +20,7 @@ from activities.hand_back import Stop, run_until_handed_back
 from activities.metrics import count_throttle
 from activities.run_contracts import ListArgs, ListResult, Segment
 from activities.staging import CHUNK_OBJECTS, Staging
+from activities.stored_ahead import StoredAhead
 from models.ids import object_id
 from providers.base import Page, SourceObject, content_part
 from providers.errors import Throttled, Transient
@@ -125,6 +126,7 @@ class Listing:
 
     async def _walk(self, segment: Segment) -> None:
         ahead: asyncio.Task[Page] | None = None
+        stored = StoredAhead(self._engine.objects, self._context.id, segment.after)
         try:
             while not self._enough():
                 page = await (ahead or asyncio.create_task(self._page(segment.cursor, segment)))
@@ -141,7 +143,7 @@ class Listing:
                 if page.rescan:
                     self.result.rescan = page.rescan
                     return
-                await self._compare(segment, page)
+                await self._compare(segment, page, stored)
                 if page.next_cursor is None:
                     if not page.complete:
                         self.result.partial_reason = self.result.partial_reason or "listing_not_complete"
@@ -206,12 +208,12 @@ class Listing:
             cursor = provider.range_cursor(path, segment.after or None, segment.until or None)
         return await provider.list_page(path, cursor or None, limit)
 
-    async def _compare(self, segment: Segment, page: Page) -> None:
+    async def _compare(self, segment: Segment, page: Page, owned: StoredAhead) -> None:
         counts = self.result.counts
         counts.requests += page.requests
         stored: dict[str, str] | None
         if self._ordered:
-            stored = await self._stored_beside(segment, page)
+            stored = await self._stored_beside(segment, page, owned)
         else:
             stored = await self._engine.objects.stored_among(self._context.id, page.ids)
             ordinal = self._args.seq * _PAGES_PER_LISTING + self._pages
@@ -234,7 +236,7 @@ class Listing:
         self.result.unproven += [[low, high or "", why] for low, high, why in page.unproven]
         await self._staging.flush(everything=False)
 
-    async def _stored_beside(self, segment: Segment, page: Page) -> dict[str, str] | None:
+    async def _stored_beside(self, segment: Segment, page: Page, owned: StoredAhead) -> dict[str, str] | None:
         """Stored fingerprints of the page's ids, None when all are as listed; what is owned between them is absent.
 
         In slices: a source that has lost a million objects shows them all on one page.
@@ -245,9 +247,7 @@ class Listing:
         stored: dict[str, str] = {}
         listed: set[str] | None = None
         same = False
-        async for ids, prints in self._engine.objects.stored_range(
-            self._context.id, after=segment.after or None, until=until
-        ):
+        async for ids, prints in owned.take(until):
             # Two list comparisons settle the page that has not changed: most pages of most polls.
             if listed is None and not self._must_look and ids == page.ids and prints == page.fingerprints:
                 same = True

@@ -39,26 +39,22 @@ class ObjectStore:
         self._objects = database["objects"]
         self._syncs = database["syncs"]
 
-    async def stored_range(
-        self, sync_config_id: str, *, after: str | None, until: str | None
-    ) -> AsyncIterator[tuple[list[str], list[str]]]:
-        """Ids and fingerprints this sync owns with `after < id <= until`, ascending, in bounded slices.
+    async def stored_slice(self, sync_config_id: str, *, after: str | None, limit: int) -> tuple[list[str], list[str]]:
+        """The first `limit` ids this sync owns above `after` (None: from the first), ascending, and their fingerprints.
 
-        Answered from an index alone. None leaves that bound open.
+        Answered from an index alone, with one command.
         """
-        wanted = (("$gt", after), ("$lte", until))
-        bounds = {operator: value for operator, value in wanted if value is not None}
         query: dict[str, Any] = {"sync_config_id": sync_config_id}
-        if bounds:
-            query["source_object_id"] = bounds
+        if after is not None:
+            query["source_object_id"] = {"$gt": after}
         cursor = self._objects.find_raw_batches(
-            query, _COVERED, sort=[("source_object_id", 1)], batch_size=20_000,
+            query, _COVERED, sort=[("source_object_id", 1)], limit=limit, batch_size=limit + 1,
             hint=[("sync_config_id", 1), ("source_object_id", 1), ("fingerprint", 1)],
         )  # fmt: skip
+        rows: list[Document] = []
         async for raw in cursor:
-            rows: list[Document] = decode_all(raw)  # type: ignore[call-overload]  # raw batches are bytes, the stubs say documents
-            if rows:
-                yield [row["source_object_id"] for row in rows], [row["fingerprint"] for row in rows]
+            rows += decode_all(raw)  # type: ignore[call-overload]  # raw batches are bytes, the stubs say documents
+        return [row["source_object_id"] for row in rows], [row["fingerprint"] for row in rows]
 
     async def stored_among(self, sync_config_id: str, ids: Sequence[str]) -> dict[str, str]:
         """Fingerprints of those `ids` that this sync owns (for unordered listings)."""

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from activities import stored_ahead
 from activities.contracts import Counts
 from activities.engine import Engine, SyncContext
 from activities.hand_back import Stop
@@ -160,6 +161,7 @@ def _print(content: bytes, stamp: int) -> str:
     cuts=st.lists(_names, max_size=4),
     stops=st.lists(st.integers(1, 6), max_size=6),
     page=st.integers(1, 5),
+    rows=st.sampled_from([1, 2, 7, stored_ahead.SLICE]),
     ordered=st.booleans(),
 )
 def test_comparison_is_the_set_difference(
@@ -171,6 +173,7 @@ def test_comparison_is_the_set_difference(
     cuts: list[str],
     stops: list[int],
     page: int,
+    rows: int,
     ordered: bool,
 ) -> None:
     files = {name: MemoryFile(content, _T + timedelta(hours=stamp)) for name, (content, stamp) in source.items()}
@@ -180,9 +183,11 @@ def test_comparison_is_the_set_difference(
         if number < len(source):
             name = sorted(source)[number]
             stored[name] = files[name].fingerprint
-    found = bench.loop.run_until_complete(
-        bench.compare(files, stored, cuts=cuts, stops=stops, page=page, ordered=ordered)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stored_ahead, "SLICE", rows)
+        found = bench.loop.run_until_complete(
+            bench.compare(files, stored, cuts=cuts, stops=stops, page=page, ordered=ordered)
+        )
     expected = {}
     for name, file in files.items():
         old = stored.get(name)
