@@ -23,6 +23,7 @@ __all__ = ["Rclone", "Tidemark", "settle_disk"]
 
 _POLL_SECONDS = 0.05
 _NO_POLLING = 86_400
+_SHORTEST_POLLING = 30
 
 
 class Rclone:
@@ -108,12 +109,22 @@ class Tidemark:
         _, bucket_id = self.syncs[workload]
         await tidemark_is(self.api, bucket_id, workload, self.stack.home / "blobs", expected)
 
-    async def history_length(self, workload: str) -> tuple[str, int]:
-        """Run id and number of events of the sync's workflow execution."""
+    async def events_of_a_timed_poll(self, workload: str) -> int:
+        """History events that one poll adds which its timer began, and nobody asked for."""
         sync, _ = self.syncs[workload]
         client = await Client.connect(self.stack.env["TEMPORAL_ADDRESS"])
-        description = await client.get_workflow_handle(f"sync/{sync.id}").describe()
-        return description.run_id, description.history_length
+        lengths: list[tuple[str, int]] = []
+        await sync.patch(polling_interval_seconds=_SHORTEST_POLLING)  # a run comes at once, then one by the timer
+        known = await sync.newest_job()
+        for _ in range(2):
+            known = await _job_after(sync, known)
+            await self._completed(sync, known)
+            await asyncio.sleep(1)  # the workflow hears of it and sets its timer
+            description = await client.get_workflow_handle(f"sync/{sync.id}").describe()
+            lengths.append((description.run_id, description.history_length))
+        await sync.patch(polling_interval_seconds=_NO_POLLING)
+        (first_run, first), (run, last) = lengths
+        return last - (first if run == first_run else 0)
 
     def worker_megabytes(self) -> float:
         """Largest resident set that any worker process has had so far."""
@@ -125,6 +136,14 @@ class Tidemark:
         if job["status"] != "completed" or counts_of(job).get("failed"):
             raise ApiError(f"job {job_id} ended as {job['status']}: {job.get('error')} {counts_of(job)}")
         return job
+
+
+async def _job_after(sync: Sync, known: str) -> str:
+    while True:
+        job_id = await sync.newest_job()
+        if job_id != known:
+            return job_id
+        await asyncio.sleep(0.5)
 
 
 def _peak_megabytes(pid: int) -> float:

@@ -164,12 +164,8 @@ async def first_large(bench: Bench) -> list[Row | Figure]:
 async def poll_small(bench: Bench) -> list[Row | Figure]:
     """Nothing changed, 20,000 objects; and what that poll costs in history events."""
     rows = await _poll(bench, "small", "poll without change, 20,000 objects", 0.5)
-    tidemark = await bench.tidemark()
-    before = await tidemark.history_length("small")
-    await tidemark.poll("small")
-    after = await tidemark.history_length("small")
-    same = before[0] == after[0]
-    return [*rows, Figure("events of an idle poll", after[1] - (before[1] if same else 0), 17, "")]
+    events = await (await bench.tidemark()).events_of_a_timed_poll("small")
+    return [*rows, Figure("events of an idle poll", events, 17, "")]
 
 
 async def poll_many(bench: Bench) -> list[Row | Figure]:
