@@ -44,7 +44,8 @@ class DriveSource(Source):
         self.drive.tree.put(name, body, self.root)
 
     def remove(self, name: str) -> None:
-        [file] = [file for file in self.drive.tree.below(self.root) if file.name == name]
+        last = name.rpartition("/")[2]
+        [file] = [file for file in self.drive.tree.below(self.root) if file.name == last]
         self.drive.tree.delete(file.id)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from abc import ABC, abstractmethod
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,56 @@ async def read(content: Content) -> bytes:
         return content.body
     assert content.chunks is not None
     return b"".join([chunk async for chunk in content.chunks])
+
+
+@dataclass
+class Poll:
+    """What an incremental pass has shown."""
+
+    rows: dict[str, SourceObject] = field(default_factory=dict)
+    removed: dict[str, str] = field(default_factory=dict)
+    rescan: str = ""
+
+
+class Places:
+    """Kept places, as the engine keeps them: only once a pass is over."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def get(self, key: str) -> str | None:
+        return self.kept.get(key)
+
+    async def all(self) -> Mapping[str, str]:
+        return dict(self.kept)
+
+    async def full_pass(self, provider: Provider, path: str) -> dict[str, SourceObject]:
+        """A full pass; its rows by id."""
+        found = await pages(provider, path, 4)
+        for page in found:
+            self.kept |= page.positions
+        assert found[-1].complete and all(len(place.encode()) <= 4096 for place in self.kept.values())
+        return {row.id: row for page in found for row in map(page.row, range(len(page.ids)))}
+
+    async def poll(self, provider: Provider, path: str) -> Poll:
+        """An incremental pass: later pages win over earlier ones."""
+        seen, gained, cursor = Poll(), dict[str, str](), None
+        while True:
+            page = await provider.list_changes(path, self, cursor, 4)
+            for i, id_ in enumerate(page.ids):
+                seen.rows[id_] = page.row(i)
+                seen.removed.pop(id_, None)
+            for id_, reason in page.removed.items():
+                seen.rows.pop(id_, None)
+                seen.removed[id_] = reason
+            seen.rescan = seen.rescan or page.rescan
+            gained |= page.positions
+            cursor = page.next_cursor
+            if cursor is None or seen.rescan:
+                break
+        if not seen.rescan:
+            self.kept |= gained
+        return seen
 
 
 class ProviderContract:
@@ -198,6 +249,94 @@ class ProviderContract:
             async for _ in content.chunks:
                 break
         assert len(await self._body(provider, row)) == LARGE
+
+    # --- change feeds
+
+    async def test_a_poll_shows_what_a_full_pass_would(self, source: Source, provider: Provider) -> None:
+        if not provider.capabilities_for(source.path).change_feed:
+            return
+        for i in range(6):
+            source.put(f"d{i % 2}/f{i}", b"old %d" % i)
+        places = Places()
+        before = await places.full_pass(provider, source.path)
+        quiet = await places.poll(provider, source.path)
+        assert not quiet.rescan and not quiet.removed and quiet.rows == {}
+        source.put("d0/f0", b"changed")
+        source.put("d2/new", b"new")
+        source.remove("d1/f1")
+        seen = await places.poll(provider, source.path)
+        assert not seen.rescan
+        now = {row.id: row for row in await walk(provider, source.path)}
+        fresh = {id_: row for id_, row in now.items() if before.get(id_) != row}
+        assert fresh.keys() <= seen.rows.keys() <= now.keys()
+        assert all(seen.rows[id_] == now[id_] for id_ in seen.rows)
+        gone = before.keys() - now.keys()
+        assert seen.removed.keys() <= gone  # a watermark does not tell; what is told is true
+        assert all(seen.removed.values())
+
+    async def test_a_poll_goes_on_in_another_process_and_may_be_repeated(
+        self, source: Source, provider: Provider
+    ) -> None:
+        if not provider.capabilities_for(source.path).change_feed:
+            return
+        source.put("first", b"x")
+        places = Places()
+        await places.full_pass(provider, source.path)
+        for i in range(9):
+            source.put(f"f{i}", b"%d" % i)
+        wanted = {row.id for row in await walk(provider, source.path) if row.path != "first"}
+        # The first attempt is lost after a page: nothing of it was kept, so the next one shows all of it again.
+        lost = await provider.list_changes(source.path, places, None, 4)
+        assert lost.next_cursor is not None and len(lost.next_cursor.encode()) <= 4096
+        kept = dict(places.kept)
+        shown: list[str] = []
+        cursor: str | None = None
+        while True:
+            other = source.open()
+            page = await other.list_changes(source.path, places, cursor, 4)
+            await other.close()
+            assert not page.rescan and len(page.ids) <= 4
+            shown += page.ids
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert places.kept == kept
+        assert wanted <= set(shown)
+
+    async def test_without_a_place_a_feed_shows_all_or_asks_for_a_full_pass(
+        self, source: Source, provider: Provider
+    ) -> None:
+        if not provider.capabilities_for(source.path).change_feed:
+            return
+        for i in range(6):
+            source.put(f"f{i}", b"x")
+        places = Places()
+        seen = await places.poll(provider, source.path)
+        assert not seen.removed
+        if seen.rescan:
+            assert seen.rows == {} and places.kept == {}
+        else:
+            assert seen.rows == {row.id: row for row in await walk(provider, source.path)}
+
+    async def test_a_full_pass_gives_a_place_from_before_its_listing(self, source: Source, provider: Provider) -> None:
+        if not provider.capabilities_for(source.path).change_feed:
+            return
+        for i in range(6):
+            source.put(f"f{i}", b"old")
+        places = Places()
+        before = {row.id: row for row in await walk(provider, source.path)}
+        page = await provider.list_page(source.path, None, 3)
+        source.put("f0", b"behind the listing")
+        source.put("g", b"new")
+        gained = dict(page.positions)
+        while page.next_cursor is not None:
+            page = await provider.list_page(source.path, page.next_cursor, 3)
+            gained |= page.positions
+        places.kept |= gained
+        seen = await places.poll(provider, source.path)
+        late = {row.id for row in await walk(provider, source.path) if before.get(row.id) != row}
+        assert len(late) >= 2 and not seen.rescan
+        assert late <= seen.rows.keys()
 
     async def test_check_tells_something(self, source: Source, provider: Provider) -> None:
         source.put("f", b"x")

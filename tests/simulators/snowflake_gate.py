@@ -167,6 +167,10 @@ class SnowflakeGate:
         for event, _ in self._running.values():
             event.set()
         await runner.cleanup()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
         assert self._client is not None
         await self._client.close()
 
@@ -315,7 +319,9 @@ class SnowflakeGate:
             return answer
 
     async def _send(self, request: web.BaseRequest, answer: GateAnswer) -> web.StreamResponse:
-        if answer.drop and request.transport is not None:
+        if request.transport is None or request.transport.is_closing():
+            return web.Response()  # nobody waits any more
+        if answer.drop:
             request.transport.close()
             return web.Response()
         raw = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
