@@ -300,6 +300,8 @@ class MaintenanceResult:
     connections: int = 0
     purged: int = 0
     purged_bytes: int = 0
+    drafts: int = 0
+    swept: int = 0
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.buckets import bucket_of
+from api.buckets import bucket_of, within_bucket
 from api.errors import not_found
 from api.operations import Call, NoBody, NoQuery, Operations
 from api.pagination import pagination
@@ -60,10 +60,12 @@ async def find(call: Call[ListBatchesRequest, NoQuery]) -> ListBatchesResponse:
 @batches.add("GET", "/{batch_id}", "get_batch_buckets_batches", role=Role.READ, answers=BatchModel)
 async def get(call: Call[NoBody, NoQuery]) -> BatchModel:
     """Read a batch."""
-    bucket = await bucket_of(call)
-    document = await call.services.batches.get(call.scope, call.path["batch_id"], bucket_id=bucket["_id"])
+    identifier = call.path["batch_id"]
+    document = await within_bucket(
+        call, lambda bucket_id: call.services.batches.get(call.scope, identifier, bucket_id=bucket_id)
+    )
     if document is None:
-        raise not_found("batch", call.path["batch_id"])
+        raise not_found("batch", identifier)
     return shown(document)
 
 

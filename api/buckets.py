@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from api.errors import conflict, invalid, not_found
@@ -21,10 +22,12 @@ from stores.database import Document
 from stores.failures import DuplicateError
 from stores.pages import PageOfDocuments, Sort
 
-__all__ = ["UNSERVED", "bucket_of", "open_bucket_of", "operations", "shown"]
+__all__ = ["UNSERVED", "bucket_of", "open_bucket_of", "operations", "shown", "within_bucket"]
 
 operations = Operations("BucketsApi", "/v1/buckets", namespaced=True)
 
+# What an id begins with; no name does.
+_ID_PREFIX = "bkt_"
 _DEFAULT_LIMIT = 10  # the contract's, for this list only
 UNSERVED = {
     "destination": "blobs are kept in the server's own blob store",
@@ -100,6 +103,16 @@ async def bucket_of(call: Call[Any, Any]) -> Document:
     if document is None:
         raise not_found("bucket", identifier)
     return document
+
+
+async def within_bucket(call: Call[Any, Any], find: Callable[[str], Awaitable[Document | None]]) -> Document | None:
+    """What `find` finds in the bucket that the address names; the bucket is read only if it must be. Raises 404.
+
+    Everything in a bucket carries its id, so where something is found the bucket needs no look of its own.
+    """
+    identifier = call.path.get("bucket_identifier") or call.path["bucket_id"]
+    found = await find(identifier) if identifier.startswith(_ID_PREFIX) else None
+    return found if found is not None else await find((await bucket_of(call))["_id"])
 
 
 async def open_bucket_of(call: Call[Any, Any]) -> Document:

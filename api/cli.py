@@ -159,14 +159,16 @@ def key_list(
 def audit_list(
     *,
     organization: Annotated[str | None, typer.Option("--organization", help="Only this organization's.")] = None,
+    action: Annotated[str | None, typer.Option("--action", help="Only this: create, update, delete, test, …")] = None,
+    resource: Annotated[str | None, typer.Option("--resource", help="Only of this kind, or of this id.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, newest first.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """Show who did what, newest first."""
+    """Show who did what, newest first. The use of a key is noted every five minutes at most."""
 
     async def work(db: Database) -> list[dict[str, Any]]:
         owner = None if organization is None else await _owner(OrganizationStore(db), organization)
-        return await AuditStore(db).entries(owner, limit=limit)
+        return await AuditStore(db).entries(owner, action=action, resource=resource, limit=limit)
 
     _show(_run(work), as_json=as_json)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from api.buckets import bucket_of
+from api.buckets import bucket_of, within_bucket
 from api.errors import not_found
 from api.operations import Call, NoBody, NoQuery, Operations
 from api.pagination import pagination
@@ -45,9 +45,8 @@ async def find(call: Call[ListObjectsRequest, PageQuery]) -> ListObjectsResponse
 )
 async def get(call: Call[NoBody, ObjectQuery]) -> ObjectResponse:
     """Read an object."""
-    bucket = await bucket_of(call)
     identifier = call.path["object_identifier"]
-    document = await call.services.objects.get(call.scope, bucket["_id"], identifier)
+    document = await within_bucket(call, lambda bucket_id: call.services.objects.get(call.scope, bucket_id, identifier))
     if document is None:
         raise not_found("object", identifier)
     return shown(call, document, presigned=bool(call.query.return_presigned_urls))

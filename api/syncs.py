@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from activities.contracts import CommandArgs, PauseArgs
-from api.buckets import bucket_of, open_bucket_of
+from api.buckets import bucket_of, open_bucket_of, within_bucket
 from api.errors import ApiError, conflict, invalid, not_found
 from api.operations import Call, NoBody, NoQuery, Operations
 from api.pagination import pagination
@@ -151,9 +151,8 @@ async def delete(call: Call[NoBody, NoQuery]) -> SyncCommandResponse:
 
 async def sync_of(call: Call[Any, Any]) -> Document:
     """The sync that the address names, as it is now. Raises 404."""
-    bucket = await bucket_of(call)
     identifier = call.path["sync_config_id"]
-    document = await call.services.syncs.get(call.scope, bucket["_id"], identifier)
+    document = await within_bucket(call, lambda bucket_id: call.services.syncs.get(call.scope, bucket_id, identifier))
     if document is None:
         raise not_found("sync", identifier)
     return document

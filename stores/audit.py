@@ -32,7 +32,18 @@ class AuditStore:
             entry["facts"] = facts
         await self._audit.insert_one(entry)
 
-    async def entries(self, internal_id: str | None = None, *, limit: int = 100) -> list[Document]:
-        """The newest entries of an organization, or of all."""
+    async def entries(
+        self,
+        internal_id: str | None = None,
+        *,
+        action: str | None = None,
+        resource: str | None = None,
+        limit: int = 100,
+    ) -> list[Document]:
+        """The newest entries of an organization, or of all; `resource` is a kind of resource or an id."""
         query: dict[str, Any] = {} if internal_id is None else {"internal_id": internal_id}
+        if action is not None:
+            query["action"] = action
+        if resource is not None:
+            query["$or"] = [{"resource": resource}, {"id": resource}]
         return await self._audit.find(query, {"_id": 0}, sort=[("at", -1)], limit=limit).to_list()

@@ -10,12 +10,15 @@ from stores.database import Database, Document
 __all__ = ["BucketRemover", "TaskReader", "deletion_task_id"]
 
 _OPEN = ["PENDING", "QUEUED", "PROCESSING", "IN_PROGRESS"]
+# What a late attempt may still write.
+_IN_BUCKETS = ("objects", "batches", "jobs", "dead_letters")
+_PREFIX = "bucket-deletion/"
 _OF_SYNCS = ("jobs", "dead_letters", "positions")
 
 
 def deletion_task_id(bucket_id: str) -> str:
     """The id of the task, which is its workflow's id."""
-    return f"bucket-deletion/{bucket_id}"
+    return f"{_PREFIX}{bucket_id}"
 
 
 class BucketRemover:
@@ -72,6 +75,23 @@ class BucketRemover:
         await self._database["tasks"].update_one(
             {"_id": deletion_task_id(bucket_id)}, {"$inc": {"removed_objects": count}}
         )
+
+    async def sweep(self, since: datetime) -> int:
+        """Remove what late attempts wrote into buckets whose deletion has ended since then; how many documents."""
+        swept = 0
+        ended = {"_id": {"$regex": f"^{_PREFIX}"}, "status": "COMPLETED", "updated_at": {"$gte": since}}
+        async for task in self._database["tasks"].find(ended, {"bucket_id": 1}):
+            bucket_id = task["bucket_id"]
+            if await self.exists(bucket_id):
+                continue
+            for name in _IN_BUCKETS:
+                swept += (await self._database[name].delete_many({"bucket_id": bucket_id})).deleted_count
+        return swept
+
+    async def drafts(self) -> list[Document]:
+        """Every draft with its age, oldest first."""
+        found = self._database["batches"].find({"status": "DRAFT"}, {"created_at": 1}, sort=[("created_at", 1)])
+        return await found.to_list()
 
     async def reap_draft(self, batch_id: str) -> bool:
         """Remove a batch that is still a draft."""

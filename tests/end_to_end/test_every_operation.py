@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import os
+import re
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import boto3
 import mixpeek
 import pytest
@@ -20,6 +25,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from mixpeek.exceptions import ApiException, ConflictException, NotFoundException, UnprocessableEntityException
 
+from deploy.local.paths import CHECKOUT
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from tests.api_rig import call
@@ -299,6 +305,48 @@ async def test_syncs_their_jobs_and_dead_letters(user: User) -> None:
             mixpeek.SyncUpdateRequest.from_dict({"ingest_filter": {"retriever_id": "r"}}),
         )  # fmt: skip
     assert (await call(api.delete_sync_configuration_buckets_id_config, b, s))["status"] == "deleted"
+
+
+async def test_the_ten_lines_of_the_readme_work_as_they_stand(user: User) -> None:
+    user.put("my-bucket", **{"texts/a.txt": b"a", "texts/b.txt": b"b", "other/c.txt": b"c"})
+    (lines,) = re.findall(r"```python\n(import os.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
+    assert lines.count("\n") == 10
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", lines, env={**os.environ, **user.env}, stdout=asyncio.subprocess.PIPE
+    )
+    async with asyncio.timeout(60):
+        output = (await process.communicate())[0].decode()
+    shas = {name: hashlib.sha256(name.encode()).hexdigest() for name in "ab"}
+    assert process.returncode == 0
+    assert sorted(output.splitlines()) == [f"my-bucket/texts/{name}.txt sha256:{shas[name]}" for name in "ab"]
+
+
+async def test_what_is_not_served_is_refused_as_the_readme_says(user: User) -> None:
+    b = await user.bucket("refusals")
+    owner = {"Authorization": f"Bearer {user.env['TIDEMARK_API_KEY']}", "X-Namespace": user.env["TIDEMARK_NAMESPACE"]}
+    objects = f"/v1/buckets/{b}/objects"
+    blob = {"property": "content", "type": "text"}
+    asked = [
+        ("POST", "/v1/buckets", {"bucket_name": "x", "bucket_schema": {"properties": {}}, "destination": {"a": 1}}),
+        ("PATCH", f"/v1/buckets/{b}", {"ingest_filter": {"retriever_id": "r"}}),
+        ("POST", objects, {"blobs": [{**blob, "upload_id": "upl_1"}]}),
+        ("POST", objects, {"blobs": [{**blob, "data": "s3://a/b"}]}),
+        ("POST", objects, {"blobs": [{**blob, "data": "x"}], "canonicalize_source": False}),
+        ("POST", f"{objects}/list", {"filters": {"AND": [{"field": "sku", "operator": "phrase", "value": "x"}]}}),
+        ("GET", f"{objects}?page=200&limit=100", None),
+        ("POST", "/v1/organizations/connections", {"name": "x", "provider_type": "rss", "provider_config": {}}),
+        ("POST", f"{objects}/aggregate", {}),
+        ("POST", "/v1/tasks/list", {}),
+    ]  # fmt: skip
+    got = []
+    async with aiohttp.ClientSession(headers=owner) as session:
+        for method, path, body in asked:
+            async with session.request(method, user.client.configuration.host + path, json=body) as reply:
+                error = (await reply.json())["error"]
+                got.append((reply.status, error.get("code")))
+    refused = (422, "not_supported")
+    assert got[:7] == [refused] * 5 + [(422, "bad_filter"), (422, "page_too_deep")]
+    assert [status for status, _ in got[7:]] == [422, 405, 405]
 
 
 async def test_every_operation_was_answered_as_the_contract_says(proxy: ContractProxy) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import json
+from datetime import UTC, datetime, timedelta
 
 from temporalio import activity
 from temporalio.client import Client
@@ -52,6 +53,58 @@ async def test_missing_workflows_are_started_and_blobs_purged(settings: Settings
         assert [report.purged for report in reports] == [0, 1]
         assert await blobs.exists(kept)
         assert not await blobs.exists(lost)
+    finally:
+        await mongo.close()
+
+
+async def test_drafts_end_and_late_writes_of_deleted_buckets_go(settings: Settings, temporal_client: Client) -> None:
+    mongo, database = connect(settings)
+    try:
+        await ensure_indexes(database)
+        engine = Engine(settings, database, await Vault.open(mongo, settings), open_blob_store(settings))
+        work, name, now = MaintenanceActivities(engine, temporal_client), settings.task_queue, datetime.now(UTC)
+        # Made while Temporal was away: nothing watches over it.
+        old, new = f"btch_{name}_old", f"btch_{name}_new"
+        await database["batches"].insert_many(
+            [
+                {"_id": old, "status": "DRAFT", "bucket_id": "bkt_live", "created_at": now - timedelta(days=1)},
+                {"_id": new, "status": "DRAFT", "bucket_id": "bkt_live", "created_at": now},
+                {"_id": f"btch_{name}_done", "status": "COMPLETED", "bucket_id": "bkt_live", "created_at": now},
+            ]
+        )
+        assert await ActivityEnvironment().run(work.start_missing) == MaintenanceResult(drafts=2)
+
+        async def left(batch_id: str) -> int:
+            handle = temporal_client.get_workflow_handle(f"draft/{batch_id}")
+            started = await anext(handle.fetch_history_events().__aiter__())
+            await handle.terminate()
+            payload = started.workflow_execution_started_event_attributes.input.payloads[0]
+            return int(json.loads(payload.data)["keep_seconds"])
+
+        assert await left(old) == 0
+        assert settings.draft_keep_seconds - 60 < await left(new) <= settings.draft_keep_seconds
+
+        tasks = [
+            {"_id": f"bucket-deletion/{bucket}", "bucket_id": bucket, "status": status, "updated_at": at}
+            for bucket, status, at in (
+                ("bkt_gone", "COMPLETED", now),
+                ("bkt_going", "PROCESSING", now),
+                ("bkt_live", "COMPLETED", now),
+                ("bkt_long_gone", "COMPLETED", now - timedelta(days=30)),
+            )
+        ]
+        await database["tasks"].insert_many(tasks)
+        await database["buckets"].insert_one({"_id": "bkt_live", "bucket_name": "live"})
+        for bucket in ("bkt_gone", "bkt_going", "bkt_live", "bkt_long_gone"):
+            await database["objects"].insert_one({"_id": f"obj_{bucket}", "bucket_id": bucket, "blobs": []})
+            await database["dead_letters"].insert_one(
+                {"_id": f"dlq_{bucket}", "bucket_id": bucket, "sync_config_id": bucket}
+            )
+        report = await ActivityEnvironment().run(work.purge_blobs)
+        assert report.swept == 2
+        for kind in ("objects", "dead_letters"):
+            kept = {one["bucket_id"] async for one in database[kind].find()}
+            assert kept == {"bkt_going", "bkt_live", "bkt_long_gone"}
     finally:
         await mongo.close()
 

@@ -56,4 +56,7 @@ def test_an_operator_makes_organizations_namespaces_and_keys(run: Any, settings:
     assert "no organization" in run("key", "create", "--organization", "x", "--role", "READ", fails=True)
     actions = [entry["action"] for entry in json.loads(run("audit", "list", "--organization", "acme", "--json"))]
     assert actions == ["revoke", "create", "create", "create"]
+    only = json.loads(run("audit", "list", "--action", "create", "--resource", "api_key", "--json"))
+    assert [(entry["resource"], entry["id"]) for entry in only] == [("api_key", key["key_id"])]
+    assert json.loads(run("audit", "list", "--resource", made["organization_id"], "--json"))[0]["action"] == "create"
     assert json.loads(run("blobs", "purge", "--json"))["erased"] == 0
