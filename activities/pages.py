@@ -38,8 +38,9 @@ _HAND_OVER_SECONDS = 2.0
 _WALK_SECONDS = 120.0
 # A throttled page is asked for again after this long, unless the source says otherwise.
 _THROTTLE_SECONDS = 2.0
-# Pages between two remembered keys: where later passes may split the walk.
-_MARK_EVERY = 8
+# Pages between two remembered keys: where later passes may split the walk. A first run lists a few pages at a time,
+# so the second page of an activity has one; a source of a single page needs none.
+_MARK_EVERY, _MARK_FIRST = 8, 2
 # Orders what a feed says: a later page, or a page of a later listing, wins.
 _PAGES_PER_LISTING = 1_000_000
 _AFTER_ALL = 1 << 60
@@ -229,7 +230,7 @@ class Listing:
             segment.after = page.ids[-1]
         segment.cursor = page.next_cursor or ""
         self._pages += 1
-        if self._ordered and self._pages % _MARK_EVERY == 0 and page.ids:
+        if self._ordered and self._pages % _MARK_EVERY == _MARK_FIRST and page.ids:
             self._staging.mark(page.ids[-1])
         self._staging.place(page.positions)
         self.result.proven += [[low, high or ""] for low, high in page.proven]
