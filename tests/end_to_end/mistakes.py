@@ -43,10 +43,17 @@ class Sources:
         if provider == "google_drive":
             return {}, dict(self.drive.service_account())
         if provider == "sharepoint":
-            secret = {"tenant_id": "contoso", "client_id": "app", "client_secret": "secret"}
+            secret = {"tenant_id": "contoso", "client_id": "app", "client_secret": "planted~Client8Secret"}
+            self.graph.tokens.secrets["app"] = secret["client_secret"]
             return {}, {"type": "client_credentials", **secret}
         config = {"account": "acme-main", "warehouse": "WH", "database": self.account.database, "schema": "S"}
         return config, {"type": "username_password", "username": "loader", "password": PASSWORD}
+
+    def secrets(self) -> list[str]:
+        """What may be nowhere in clear: what was given by `good`, and the tokens that were got for it."""
+        key = max(self.drive.private_key.splitlines()[3:9], key=len)
+        tokens = [*self.drive.tokens, *self.graph.tokens.given_out, *self.account.gate.sessions]
+        return ["AKIAPLANTED", "planted-secret", "planted~Client8Secret", PASSWORD, key, *tokens]
 
     def mend(self) -> None:
         """Everything works again."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
-import pymongo
 import pytest
-from bson.raw_bson import RawBSONDocument
 
 from deploy.local.client import ApiError, Json
 from deploy.local.stack import Stack
 from tests.chaos.rig import Landing, World, bodies, settled
+from tests.end_to_end.leaks import database, files, histories, leaks, needles
 from tests.simulators.s3_faults import Answer
 from tests.simulators.s3_xml import error_xml
 
@@ -28,38 +25,8 @@ _PLANTED = {
 }
 
 
-def _needles() -> list[bytes]:
-    """The secrets as they are, and as they would stand in base64 at any offset."""
-    found = []
-    for secret in _PLANTED.values():
-        raw = secret.encode()
-        found.append(raw)
-        found += [base64.b64encode(b"x" * pad + raw)[4:-4] for pad in range(3)]
-        found.append(secret.replace("/", "%2F").replace("+", "%2B").encode())
-    return found
-
-
 def _leaks(place: str, data: bytes) -> list[str]:
-    return [f"{place}: {needle!r}" for needle in _needles() if needle in data]
-
-
-async def _histories(here: World) -> list[tuple[str, bytes]]:
-    found = []
-    async for one in here.temporal.list_workflows(""):
-        handle = here.temporal.get_workflow_handle(one.id, run_id=one.run_id)
-        history = await handle.fetch_history()
-        raw = b"".join(event.SerializeToString() for event in history.events)
-        described = (await handle.describe()).raw_description.SerializeToString()
-        found.append((one.id, raw + described + history.to_json().encode()))
-    return found
-
-
-def _database(uri: str) -> Iterator[tuple[str, bytes]]:
-    with pymongo.MongoClient(uri, document_class=RawBSONDocument) as client:
-        for name in client.list_database_names():
-            for collection in client[name].list_collection_names():
-                dump = b"".join(bytes(doc.raw) for doc in client[name][collection].find())
-                yield f"{name}.{collection}", dump
+    return leaks(place, data, needles(_PLANTED.values()))
 
 
 async def _failing_runs(here: World) -> list[Json]:
@@ -109,27 +76,25 @@ def _credentials() -> dict[str, str]:
 @pytest.mark.timeout(180)
 async def test_planted_secrets_appear_nowhere(here: World, stack: Stack) -> None:
     said = await _failing_runs(here)
-    leaks = [leak for reply in said for leak in _leaks("API reply", json.dumps(reply, ensure_ascii=False).encode())]
-    histories = await _histories(here)
-    assert len(histories) > 5
-    for name, data in histories:
-        leaks += _leaks(f"history of {name}", data)
+    found = [leak for reply in said for leak in _leaks("API reply", json.dumps(reply, ensure_ascii=False).encode())]
+    told = [one async for one in histories(here.temporal)]
+    assert len(told) > 5
+    for name, data in told:
+        found += _leaks(f"history of {name}", data)
     seen: dict[str, Any] = {}
-    for name, dump in _database(here.env["MONGODB_URI"]):
+    for name, dump in database(here.env["MONGODB_URI"]):
         seen[name] = len(dump)
-        leaks += _leaks(f"MongoDB {name}", dump)
+        found += _leaks(f"MongoDB {name}", dump)
     assert seen["tidemark.connections"] > 0 and seen["local.oplog.rs"] > 0
-    for file in sorted((stack.home / "log").glob("*.log")):
-        leaks += _leaks(file.name, await asyncio.to_thread(file.read_bytes))
-    for file in sorted(stack.home.glob("temporal.db*")):
-        leaks += _leaks(file.name, await asyncio.to_thread(file.read_bytes))
+    for name, data in await asyncio.to_thread(lambda: list(files(stack))):
+        found += _leaks(name, data)
     async with aiohttp.ClientSession() as session:
         for number in range(stack.workers):
             async with session.get(f"http://127.0.0.1:{stack.ports.metrics + number}/metrics") as reply:
                 text = await reply.read()
             assert b"tidemark_runs" in text or number
-            leaks += _leaks(f"metrics of worker {number + 1}", text)
-    assert leaks == []
+            found += _leaks(f"metrics of worker {number + 1}", text)
+    assert found == []
     # The search is no blind one: what is not secret is found in the same places.
-    names = [name for name, data in histories if b"AccessDenied" in data]
+    names = [name for name, data in told if b"AccessDenied" in data]
     assert names, "the failure is in no history"

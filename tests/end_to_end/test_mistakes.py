@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from temporalio.client import Client
 
 from deploy.local.client import Api, ApiError, Json
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
 from tests.contract.snowflake_rig import Account
+from tests.end_to_end.leaks import database, files, histories, leaks, needles
 from tests.end_to_end.mistakes import MISTAKES, Mistake, Sources
 from tests.simulators.google_drive import DriveSimulator
 from tests.simulators.graph import GraphSimulator
@@ -29,6 +32,8 @@ ALL = [(provider, mistake) for provider, several in MISTAKES.items() for mistake
 def sources(snowflake_gate: SnowflakeGate) -> Iterator[Sources]:
     with FaultyS3.running() as s3, DriveSimulator.running() as drive, GraphSimulator.running() as graph:
         s3.put("bucket", "k", b"x")
+        drive.tree.put("shared/f", b"x")
+        drive.tree.share(drive.tree.folder("shared"), drive.robot)
         graph.tree.put(graph.tree.add_library(graph.tree.add_site("sites/Sales", name="Sales"), "Documents"), "f", b"x")
         account = Account(snowflake_gate)
         account.run("CREATE TABLE GOOD (ID NUMBER, NAME VARCHAR)", "INSERT INTO GOOD VALUES (1, 'x')")
@@ -119,6 +124,34 @@ async def test_a_mistake_in_the_source_path(api: Api, sources: Sources, provider
     told(mistake, job["error"], body)
     shown = await api.call("GET", f"/buckets/{bucket}/syncs/{sync.id}")
     told(mistake, shown["last_error"], body)
+
+
+PATHS = {
+    "s3": "bucket",
+    "tigris": "bucket",
+    "google_drive": "/shared",
+    "sharepoint": "/sites/Sales/Documents",
+    "snowflake": "GOOD",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+async def test_no_secret_of_any_provider_is_kept_in_clear(api: Api, stack: Stack, sources: Sources) -> None:
+    """Last of this file, so that every failure above has had its chance to tell one."""
+    for provider, path in PATHS.items():
+        body = request(sources, provider, Mistake("none", ""))
+        connection = str((await api.call("POST", C, body))["connection_id"])
+        sync = await api.create_sync(await api.create_bucket(f"good-{provider}", {}), connection, path)
+        job = await sync.watch(await sync.newest_job(), seconds=60)
+        assert (job["status"], await sync.object_count()) == ("completed", 1), (provider, job)
+    wanted = needles(sources.secrets())
+    places = [one async for one in histories(await Client.connect(stack.env["TEMPORAL_ADDRESS"]))]
+    assert len(places) > 5 and len(wanted) > 30
+    places += await asyncio.to_thread(lambda: [*database(stack.env["MONGODB_URI"]), *files(stack)])
+    assert [leak for place, data in places for leak in leaks(place, data, wanted)] == []
+    # The search is no blind one: what is no secret is found.
+    assert leaks("", b"".join(data for _, data in places), [b"/sites/Sales/Documents"])
 
 
 def test_each_provider_has_ten() -> None:

@@ -17,6 +17,7 @@ import asyncio
 import base64
 import contextlib
 import json
+import secrets
 import threading
 import time
 from collections import Counter, deque
@@ -119,6 +120,11 @@ class DriveSimulator:
     def script(self, call: str, *answers: Answer, times: int = 1) -> None:
         """Answer the next requests of a call so; the genuine answers follow."""
         self._scripts.setdefault(call, deque()).extend(list(answers) * times)
+
+    @property
+    def tokens(self) -> list[str]:
+        """The access tokens given out."""
+        return list(self._tokens)
 
     def clear_scripts(self) -> None:
         """Answer as usual from now on."""
@@ -229,7 +235,7 @@ class DriveSimulator:
                 )
             if user != self.robot and (user not in self.tree.domain or user in self.tree.suspended):
                 return refuse("invalid_grant", "Invalid email or User ID")
-        token = f"token-{len(self.requests)}"
+        token = f"ya29.{secrets.token_urlsafe(24)}"
         self._tokens[token] = (user, time.monotonic() + self.token_seconds)
         body = {"access_token": token, "expires_in": self.token_seconds, "token_type": "Bearer"}
         return 200, json.dumps(body).encode(), {"Content-Type": "application/json"}

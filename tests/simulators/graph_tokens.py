@@ -31,6 +31,11 @@ class TokenService:
         self.lifetime = 3600
         self._good: dict[str, float] = {}
 
+    @property
+    def given_out(self) -> list[str]:
+        """The access tokens that are good."""
+        return list(self._good)
+
     def revoke(self) -> None:
         """No token given out so far is good any more."""
         self._good.clear()

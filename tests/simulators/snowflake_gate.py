@@ -121,6 +121,11 @@ class SnowflakeGate:
         self.cancelled.clear()
         self.chunk_rows = 0
 
+    @property
+    def sessions(self) -> list[str]:
+        """The tokens of the sessions that are open."""
+        return list(self._sessions)
+
     def reset_scripts(self) -> None:
         """Answer as usual from now on."""
         self._scripts.clear()
