@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 
+import pymongo
 import pytest
 import pytest_asyncio
 
@@ -160,3 +161,29 @@ async def test_g07_a_short_listing_is_an_alarm_of_the_run(here: World, drive: Dr
     drive.calls.groups_forget.clear()
     job = await landing.again(full=True)
     assert (settled(job)["removed"], job["metadata"]["partial"]) == (1, False)
+
+
+@pytest.mark.slow
+async def test_g10_what_is_no_longer_visible_is_called_that_and_kept_where_one_wants_it(
+    here: World, drive: DriveSimulator
+) -> None:
+    tree, robot = drive.tree, drive.robot
+    files = {name: tree.put(f"lost/{name}", name.encode()) for name in ("a.txt", "b.txt", "c.txt")}
+    tree.share(tree.folder("lost"), robot)
+    body = {"name": "robot", "provider_type": "google_drive"}
+    config = {"credentials": drive.service_account()}
+    connection = await here.api.call("POST", "/organizations/connections", {**body, "provider_config": config})
+    folder = {"connection_id": str(connection["connection_id"])}
+    follows = await here.sync(tree.folder("lost"), **folder)
+    keeps = await here.sync(tree.folder("lost"), **folder, reconcile={"on_delete": False})
+    for landing in (follows, keeps):
+        settled(await landing.first(), stored=3)
+    files["b.txt"].shared_with.add(robot)
+    tree.move(files["b.txt"].id, tree.folder("elsewhere"))
+    tree.unshare(files["b.txt"].id, robot)  # it is not in the folder any more, and nobody says where it is
+    for landing, removed, left in ((follows, 1, 2), (keeps, 0, 3)):
+        assert settled(await landing.again())["removed"] == removed
+        assert len(await landing.objects()) == left
+    with pymongo.MongoClient[dict[str, object]](here.env["MONGODB_URI"]) as client:
+        [left_behind] = client["tidemark"]["objects"].find({"tombstone.sync_config_id": follows.sync.id})
+    assert left_behind["tombstone"]["reason"] == "not_visible"  # type: ignore[index]
