@@ -187,3 +187,23 @@ async def test_g10_what_is_no_longer_visible_is_called_that_and_kept_where_one_w
     with pymongo.MongoClient[dict[str, object]](here.env["MONGODB_URI"]) as client:
         [left_behind] = client["tidemark"]["objects"].find({"tombstone.sync_config_id": follows.sync.id})
     assert left_behind["tombstone"]["reason"] == "not_visible"  # type: ignore[index]
+
+
+@pytest.mark.slow
+async def test_g14_a_filter_holds_for_changes_as_for_the_first_pass(here: World, drive: DriveSimulator) -> None:
+    tree = drive.tree
+    kept, other = tree.put("filter/a.txt", b"a"), tree.put("filter/b.bin", b"b")
+    tree.put("filter/sub/c.txt", b"c")
+    connection = await connect(here.api, drive, "filter")
+    landing = await here.sync("/filter", connection_id=connection, file_filters={"include_patterns": ["*.txt"]})
+    settled(await landing.first(), stored=2, skipped=1)
+    tree.put("filter/new.txt", b"n")
+    tree.put("filter/new.bin", b"n")
+    tree.rename(other.id, "b.txt")
+    tree.rename(kept.id, "a.bin")
+    job = await landing.again()
+    assert job["metadata"]["pass"] == "incremental"
+    assert await paths(landing) == {"b.txt", "new.txt", "sub/c.txt"}
+    job = await landing.again(full=True)
+    settled(job, stored=0, updated=0)
+    assert await paths(landing) == {"b.txt", "new.txt", "sub/c.txt"}
