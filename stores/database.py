@@ -76,7 +76,7 @@ _INDEXES: Mapping[str, list[IndexModel]] = {
     "dead_letters": [
         IndexModel([("sync_config_id", 1), ("source_object_id", 1)], unique=True),
         IndexModel([("sync_config_id", 1), ("max_retries_reached", 1), ("error_type", 1)]),
-        IndexModel([("sync_config_id", 1), ("last_seen_at", -1)]),
+        IndexModel([("sync_config_id", 1), ("last_seen_at", -1), ("_id", -1)]),
     ],
     "batches": [
         IndexModel([("bucket_id", 1), ("created_at", -1), ("_id", -1)]),

@@ -7,6 +7,7 @@ tries the number of the README of the API; without OBJECTS it is a tenth of that
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import time
@@ -24,7 +25,7 @@ from tests.api_rig import Key, Rig, RunningRig
 
 OBJECTS = int(os.environ.get("OBJECTS", "100000"))
 LIMIT = 100
-ROUNDS = 9
+ROUNDS = 15
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 _WAVE = 10_000
 
@@ -69,11 +70,16 @@ async def _fill(rig: Rig, key: Key, count: int) -> str:
 
 
 async def _page(rig: Rig, key: Key, bucket: str, cursor: str | None) -> tuple[float, Any]:
-    where = f"/v1/buckets/{bucket}/objects?limit={LIMIT}" + (f"&cursor={cursor}" if cursor else "")
+    """Seconds until the last byte, and the reply: without the rig's own check of it, which costs more than the page."""
+    where = f"{rig.url}/v1/buckets/{bucket}/objects?limit={LIMIT}" + (f"&cursor={cursor}" if cursor else "")
+    headers = {"Authorization": f"Bearer {key.key}", "X-Namespace": key.namespace_id}
     began = time.perf_counter()
-    status, reply, _ = await rig.ask("GET", where, key)
-    assert status == 200 and len(reply["results"]) == LIMIT
-    return time.perf_counter() - began, reply
+    async with rig.session.get(where, headers=headers) as answer:
+        raw = await answer.read()
+    seconds = time.perf_counter() - began
+    reply = json.loads(raw)
+    assert answer.status == 200 and len(reply["results"]) == LIMIT
+    return seconds, reply
 
 
 async def _deep_cursor(rig: Rig, key: Key, bucket: str, skip: int) -> str:
