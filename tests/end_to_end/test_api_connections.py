@@ -250,4 +250,7 @@ async def test_roles_and_tenants(rig: Rig) -> None:
     status, _, headers = await rig.ask("GET", address)
     assert status == 401 and headers["X-Request-Id"].startswith("req_")
     audit = await rig.services.audit.entries(key.internal_id)
-    assert [entry["action"] for entry in audit] == ["test", "create"]
+    # Each key's first use is noted, and its next ones not so soon again.
+    assert [entry["action"] for entry in audit if entry["resource"] == "connection"] == ["test", "create"]
+    used = [entry["id"] for entry in audit if entry["action"] == "use"]
+    assert len(used) == len(set(used)) == 3 and all(one.startswith("key_") for one in used)
