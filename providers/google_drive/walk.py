@@ -6,9 +6,10 @@ digests per level however wide the tree is, and another process finds it by list
 down. Folders that come, go or move meanwhile leave the ranges as they are.
 
 Drive has been seen to answer such a group with nothing (https://issuetracker.google.com/issues/149522397),
-so an answer counts only when it shows children of at least two of its folders; those that showed nothing
-are asked alone otherwise. Of an answer that counts, one silent folder is asked alone as a sample. If it has
-children after all, the walk says so (`Step.short`) and asks every folder alone from then on.
+so every folder that showed nothing is asked alone: a folder is empty when it says so itself. If one has
+children after all, and the answer had shown those of others, the walk says so (`Step.short`) and asks every
+folder alone from then on. When a place in the walk is found again, only folders are asked for, and of those
+without any, which are most, one of a group is asked alone as a sample.
 """
 
 from __future__ import annotations
@@ -241,16 +242,11 @@ class Walk:
         """Where to go when an answer has been read to its end."""
         frame = state.frames[-1]
         size = len(frame.group)
-        believed = size == 1 or (place.alone < 0 and place.shown.bit_count() >= min(2, size)) or place.doubt == 1
-        silent = [i for i in range(size) if not place.shown >> i & 1]
-        if believed and size > 1 and silent and place.doubt == 0:
-            sample = silent[zlib.crc32(f"{self._name} {place.levels}".encode()) % len(silent)]
-            return Place(place.levels, shown=place.shown, alone=sample, doubt=1)
-        if not believed:
-            if place.doubt == 2 and place.alone >= 0 and place.shown >> place.alone & 1:
-                place = replace(place, alone=-1)  # the sample: the others are asked from the first one on
-            if (position := next((i for i in silent if i > place.alone), None)) is not None:
-                return Place(place.levels, shown=place.shown, alone=position, doubt=place.doubt)
+        silent = (i for i in range(place.alone + 1, size) if not place.shown >> i & 1)
+        if size > 1 and (position := next(silent, None)) is not None:
+            # What an answer that shows something keeps silent about is an alarm if it has children after all.
+            counts = place.alone < 0 and place.shown.bit_count() > 1
+            return Place(place.levels, shown=place.shown, alone=position, doubt=place.doubt or int(counts))
         doubt = place.doubt & 2
         found = state.found if state.found is not None else await self._folders_below(frame.group, doubt)
         frame.below = _sorted(found.values())
