@@ -14,6 +14,7 @@ from temporalio.client import Client
 from deploy.local.client import Api, ApiError, Json
 from deploy.local.ports import Ports
 from deploy.local.stack import Stack
+from tests.chaos.rig import until
 from tests.contract.snowflake_rig import Account
 from tests.end_to_end.leaks import database, files, histories, leaks, needles
 from tests.end_to_end.mistakes import MISTAKES, Mistake, Sources
@@ -122,8 +123,11 @@ async def test_a_mistake_in_the_source_path(api: Api, sources: Sources, provider
     job = await sync.watch(await sync.newest_job(), seconds=60)
     assert job["status"] == "failed"
     told(mistake, job["error"], body)
-    shown = await api.call("GET", f"/buckets/{bucket}/syncs/{sync.id}")
-    told(mistake, shown["last_error"], body)
+
+    async def last_error() -> object:
+        return (await api.call("GET", f"/buckets/{bucket}/syncs/{sync.id}"))["last_error"]
+
+    told(mistake, await until(last_error), body)  # written a moment after the job is closed
 
 
 PATHS = {
