@@ -73,7 +73,7 @@ class Listing:
         self._page_seconds: list[float] = []
         self._began = time.monotonic()
         self._letters = False
-        self._rivals: list[str] = []
+        self._rivals: list[str] | None = None
         self._updates = context.reconcile("on_update")
         self._drops = context.reconcile("on_filter_drift")
         self._asks = context.filters is not None and any(context.filters.needs_attributes)
@@ -89,8 +89,6 @@ class Listing:
 
     async def run(self) -> ListResult:
         """Walk until there is enough to do, the time is up, a hand-back is asked for, or the end."""
-        self._letters = await self._engine.letters.any(self._context.id)
-        self._rivals = await self._engine.configs.rivals(self._context.sync)
         # Several ranges at once: what a slow source needs, and no harm to a fast one.
         async with asyncio.TaskGroup() as self._walkers:
             for segment in list(self.result.segments):
@@ -224,8 +222,8 @@ class Listing:
         counts.seen += len(page.ids)
         if stored is None:
             counts.unchanged += len(page.ids)
-        else:
-            await self._take(self._sort_out(page, stored))
+        elif work := self._sort_out(page, stored):
+            await self._take(work)
         if page.ids:
             segment.after = page.ids[-1]
         segment.cursor = page.next_cursor or ""
@@ -315,9 +313,12 @@ class Listing:
 
     async def _take(self, work: Sequence[tuple[str, str | None, SourceObject]]) -> None:
         engine, context = self._engine, self._context
+        if self._rivals is None:  # once, and not at all by a poll that finds nothing new
+            self._letters = await engine.letters.any(context.id)
+            self._rivals = await engine.configs.rivals(context.sync)
         held: set[str] = set()
         rejects: Mapping[str, str] = {}
-        if work and (self._letters or self._asks):
+        if self._letters or self._asks:
             prints = {row.id: row.fingerprint for _, _, row in work}
             if self._letters:
                 heal = timedelta(seconds=engine.settings.dead_letter_heal_seconds)
