@@ -7,7 +7,8 @@ of change, read when its export has begun. Whether a mismatch is a newer version
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from providers.base import Attributes, Content, SourceObject, content_part
@@ -121,16 +122,10 @@ class _Opening:
 
     async def _checked(self, response: Response, expected: int | None) -> AsyncIterator[bytes]:
         digest = hashlib.md5(usedforsecurity=False)
-        try:
-            async for chunk in response.chunks():
+        async with aclosing(self._stream(response, expected)) as chunks:
+            async for chunk in chunks:
                 digest.update(chunk)
                 yield chunk
-        except TransportError as error:
-            raise from_transport(error, path=self._path) from None
-        finally:
-            response.release()
-        if expected is not None and response.received != expected:
-            raise self._cut(response.received, expected)
         listed = self._source.locator.get("m")
         if listed and digest.hexdigest() != listed:
             raise await self._mismatch("the bytes are not those that were listed", "digest_mismatch")
@@ -179,12 +174,12 @@ class _Opening:
             raise
         if response.body == b"" and wanted != "text/plain":
             raise Transient("the export is empty", provider=PROVIDER, path=self._path, reason="export_empty")
+        expected = _length(response)
         if response.body is not None:
-            expected = _length(response)
             if expected is not None and len(response.body) != expected:
                 raise self._cut(len(response.body), expected)
             return self._content(len(response.body), body=response.body, mime_type=wanted)
-        return self._content(_length(response), chunks=self._stream(response), mime_type=wanted)
+        return self._content(expected, chunks=self._stream(response, expected), mime_type=wanted)
 
     @staticmethod
     def _too_large(response: Response) -> bool:
@@ -206,8 +201,7 @@ class _Opening:
             return None
         return await self._client.fetch(link, path=self._path, whole_up_to=_SMALL_BYTES)
 
-    async def _stream(self, response: Response) -> AsyncIterator[bytes]:
-        expected = _length(response)
+    async def _stream(self, response: Response, expected: int | None) -> AsyncGenerator[bytes]:
         try:
             async for chunk in response.chunks():
                 yield chunk

@@ -8,15 +8,13 @@ https://developers.google.com/identity/protocols/oauth2/service-account#jwt-auth
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
 
 from providers.errors import Denied, Gone, Misconfigured, Permanent, ProviderError, Throttled, Transient
-from providers.http import TransportError
+from providers.http import TransportError, retry_after
 
 __all__ = ["PROVIDER", "from_status", "from_token_answer", "from_transport", "reason_of"]
 
@@ -76,6 +74,7 @@ _FILE = {
     "invalidConversion": ("not_exportable", "it cannot be exported to that format"),
 }
 _TRANSIENT = frozenset(("backendError", "internalError", "transientError", "conversionFailed", "backendNotConnected"))
+_KNOWN = frozenset((*_THROTTLED, *_DAILY, *_DENIED, *_NOT_ENABLED, *_FILE, *_TRANSIENT))
 _PROJECT = re.compile(r"project[ =/](\d{6,20})").search
 _WORD = re.compile(r"[\w.-]{1,80}").fullmatch
 
@@ -98,27 +97,8 @@ def reason_of(body: bytes | None) -> str | None:
     """The reason that says most: one that a table here names, else the first."""
     error = _parse(body).get("error")
     reasons = _reasons(error) if isinstance(error, dict) else []
-    known = (
-        reason
-        for reason in reasons
-        if reason in _THROTTLED
-        or reason in _DAILY
-        or reason in _DENIED
-        or reason in _NOT_ENABLED
-        or reason in _FILE
-        or reason in _TRANSIENT
-    )
+    known = (reason for reason in reasons if reason in _KNOWN)
     return next(known, reasons[0] if reasons else None)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def from_status(
@@ -133,7 +113,7 @@ def from_status(
     if reason in _DAILY:
         return Throttled("the day's quota of the Google project is used up", retry_after=_DAY_QUOTA_WAIT, **told)
     if status == 429 or reason in _THROTTLED or (status == 503 and "retry-after" in headers):
-        return Throttled("asked to slow down", retry_after=_retry_after(headers), **told)
+        return Throttled("asked to slow down", retry_after=retry_after(headers), **told)
     if reason in _NOT_ENABLED:
         project = _PROJECT(str(_parse(body).get("error")))
         name = f" {project.group(1)}" if project else ""
@@ -203,7 +183,7 @@ def from_token_answer(
     described = str(answer.get("error_description") or "")
     told: dict[str, Any] = {"provider": PROVIDER, "code": code if code and _WORD(code) else None, "status": status}
     if status == 429 or code in {"rate_limit_exceeded", "slow_down"}:
-        return Throttled("the token endpoint asks to slow down", retry_after=_retry_after(headers), **told)
+        return Throttled("the token endpoint asks to slow down", retry_after=retry_after(headers), **told)
     if status >= 500 or status == 408 or code in {"internal_failure", "server_error", "temporarily_unavailable"}:
         return Transient("the token endpoint failed to answer", **told)
     if code is None:

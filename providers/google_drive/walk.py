@@ -65,7 +65,8 @@ class Place:
     turn: int = 0
     mark: str = ""
     doubt: int = 0
-    """0: groups are believed, 1: the folder being asked alone is a sample, 2: groups are no longer asked."""
+    """0: none, 1: an answer of the group showed something and was silent about the folder being asked alone,
+    2: such a folder had children, and groups are no longer asked."""
 
     def encode(self) -> list[Any]:
         """As JSON."""

@@ -9,5 +9,6 @@ from __future__ import annotations
 
 from providers.http.client import HttpClient, Origin, Response
 from providers.http.connection import TransportError
+from providers.http.headers import retry_after
 
-__all__ = ["HttpClient", "Origin", "Response", "TransportError"]
+__all__ = ["HttpClient", "Origin", "Response", "TransportError", "retry_after"]

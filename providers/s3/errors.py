@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import html
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from providers.errors import Changed, Denied, Gone, Misconfigured, Permanent, ProviderError, Throttled, Transient
-from providers.http import TransportError
+from providers.http import TransportError, retry_after
 
-__all__ = ["error_code", "error_field", "from_status", "from_transport", "retry_after"]
+__all__ = ["error_code", "error_field", "from_status", "from_transport"]
 
 _DENIED = {
     "InvalidAccessKeyId": "the store does not know this access key: give a current access_key_id",
@@ -76,17 +74,6 @@ def error_code(body: bytes | None) -> str | None:
     """The error code, if the body is one of S3's and the code looks like one."""
     code = error_field(body, "Code")
     return code if code and re.fullmatch(r"[\w.-]{1,80}", code) else None
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait by a Retry-After header, given in seconds or as an HTTP date."""
-    value = headers.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-        return float(value)
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def from_status(

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from providers.errors import Misconfigured, ProviderError, Throttled, Transient
-from providers.http import TransportError
-from providers.s3.errors import error_code, error_field, from_status, from_transport, retry_after
+from providers.http import TransportError, retry_after
+from providers.s3.errors import error_code, error_field, from_status, from_transport
 from tests.simulators.s3_xml import error_xml
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and some of MinIO, Ceph and others
