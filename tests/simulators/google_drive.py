@@ -18,10 +18,9 @@ import base64
 import contextlib
 import json
 import secrets
-import threading
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from google.auth import jwt
 
 from tests.simulators.google_drive_calls import Calls, Refusal
 from tests.simulators.google_drive_tree import Tree
+from tests.simulators.serving import in_thread, listening
 
 __all__ = ["Answer", "DriveSimulator"]
 
@@ -148,25 +148,14 @@ class DriveSimulator:
         `key_file` keeps the service account's key from one time to the next.
         """
         server = cls(key_file)
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="drive-simulator", daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(server._start(port), loop).result(10)
-        try:
+        with in_thread("drive-simulator", server._serving(port)):
             yield server
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
 
-    async def _start(self, port: int) -> web.ServerRunner:
-        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        self.url = self.calls.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
+    @contextlib.asynccontextmanager
+    async def _serving(self, port: int) -> AsyncIterator[None]:
+        async with listening(self._handle, port) as found:
+            self.url = self.calls.url = f"http://127.0.0.1:{found}"
+            yield
 
     # --- answering
 

@@ -19,10 +19,9 @@ import json
 import re
 import ssl
 import tempfile
-import threading
 import uuid
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from aiohttp import web
 from tests.simulators.graph_json import drive_json, error_json, item_json, selected, site_json
 from tests.simulators.graph_tokens import TokenService
 from tests.simulators.graph_tree import Drive, Item, Tree
+from tests.simulators.serving import in_thread, listening
 
 __all__ = ["Answer", "Faults", "GraphSimulator"]
 
@@ -112,36 +112,25 @@ class GraphSimulator:
     def running(cls, port: int = 0, home: Path | None = None) -> Iterator[GraphSimulator]:
         """The server, until the end of the block, in a thread of its own; `home` keeps its CA for the next time."""
         server = cls()
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="graph-simulator", daemon=True)
-        thread.start()
-        with tempfile.TemporaryDirectory() as folder:
-            runner = asyncio.run_coroutine_threadsafe(server._start(home or Path(folder), port), loop).result(10)
-            try:
-                yield server
-            finally:
-                asyncio.run_coroutine_threadsafe(server._stop(runner), loop).result(10)
-                loop.call_soon_threadsafe(loop.stop)
-                thread.join(10)
-                loop.close()
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            in_thread("graph-simulator", server._serving(home or Path(folder), port)),
+        ):
+            yield server
 
-    async def _start(self, folder: Path, port: int) -> web.ServerRunner:
+    @contextlib.asynccontextmanager
+    async def _serving(self, folder: Path, port: int) -> AsyncIterator[None]:
         self.ca_file = str(folder / "ca.pem")
         authority = _certificates(folder / "ca.pem", folder / "ca-key.pem")
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
-        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=context).start()
-        self.authority = f"https://127.0.0.1:{runner.addresses[0][1]}"
-        self.url = f"{self.authority}/v1.0"
-        return runner
-
-    async def _stop(self, runner: web.ServerRunner) -> None:
-        """At once: a TLS connection would otherwise wait for the other side's farewell."""
-        for transport in self._transports:
-            transport.abort()
-        await runner.cleanup()
+        async with listening(self._handle, port, ssl_context=context) as found:
+            self.authority = f"https://127.0.0.1:{found}"
+            self.url = f"{self.authority}/v1.0"
+            yield
+            # At once: a TLS connection would otherwise wait for the other side's farewell.
+            for transport in self._transports:
+                transport.abort()
         await asyncio.sleep(0.02)
 
     # --- answering

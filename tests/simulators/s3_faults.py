@@ -18,9 +18,8 @@ import contextlib
 import hashlib
 import random
 import re
-import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -31,6 +30,7 @@ from xml.sax.saxutils import escape
 from aiohttp import web
 
 from tests.simulators.s3_xml import error_xml, listing_xml, tagging_xml
+from tests.simulators.serving import in_thread, listening
 
 __all__ = ["Answer", "Faults", "FaultyS3", "StoredObject"]
 
@@ -141,25 +141,14 @@ class FaultyS3:
     def running(cls, port: int = 0, seed: int = 1) -> Iterator[FaultyS3]:
         """The server, listening on `url` until the end of the block."""
         server = cls(seed)
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="faulty-s3", daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(server._start(port), loop).result(10)
-        try:
+        with in_thread("faulty-s3", server._serving(port)):
             yield server
-        finally:
-            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
 
-    async def _start(self, port: int) -> web.ServerRunner:
-        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        return runner
+    @contextlib.asynccontextmanager
+    async def _serving(self, port: int) -> AsyncIterator[None]:
+        async with listening(self._handle, port) as found:
+            self.url = f"http://127.0.0.1:{found}"
+            yield
 
     # --- answering
 

@@ -20,15 +20,15 @@ import gzip
 import json
 import re
 import secrets
-import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from tests.simulators.serving import in_thread, listening
 from tests.simulators.snowflake_login import GateUser, check_login
 
 __all__ = ["GateAnswer", "GateUser", "SnowflakeGate", "refusal", "rows_answer"]
@@ -148,35 +148,20 @@ class SnowflakeGate:
     def running(cls, upstream: str, port: int = 0) -> Iterator[SnowflakeGate]:
         """The gate, listening on `port` until the end of the block."""
         gate = cls(upstream)
-        loop = asyncio.new_event_loop()
-        thread = threading.Thread(target=loop.run_forever, name="snowflake-gate", daemon=True)
-        thread.start()
-        runner = asyncio.run_coroutine_threadsafe(gate._start(port), loop).result(10)
-        try:
+        with in_thread("snowflake-gate", gate._serving(port)):
             yield gate
-        finally:
-            asyncio.run_coroutine_threadsafe(gate._end(runner), loop).result(10)
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(10)
-            loop.close()
 
-    async def _start(self, port: int) -> web.ServerRunner:
+    @contextlib.asynccontextmanager
+    async def _serving(self, port: int) -> AsyncIterator[None]:
         self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60))
-        runner = web.ServerRunner(web.Server(self._handle), shutdown_timeout=0.1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        self.port = runner.addresses[0][1]
-        return runner
-
-    async def _end(self, runner: web.ServerRunner) -> None:
-        for event, _ in self._running.values():
-            event.set()
-        await runner.cleanup()
+        async with listening(self._handle, port) as self.port:
+            yield
+            for event, _ in self._running.values():
+                event.set()
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
-        assert self._client is not None
         await self._client.close()
 
     # --- answering
