@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from providers.base import Page, Provider, SourceObject
 from providers.google_drive import GoogleDriveProvider
 from providers.settings import ProviderSettings
-from tests.contract.provider_suite import Source
+from tests.contract.provider_suite import Places, Source
 from tests.simulators.google_drive import DriveSimulator
 
-__all__ = ["DriveSource", "Places", "changes", "connect", "full_pass", "poll", "settings"]
+__all__ = ["DriveSource", "changes", "connect", "full_pass", "ids", "poll", "settings"]
 
 
 def settings(drive: DriveSimulator, **more: Any) -> ProviderSettings:
@@ -49,17 +49,9 @@ class DriveSource(Source):
         self.drive.tree.delete(file.id)
 
 
-class Places:
-    """Kept places, as the engine keeps them: only when a run is over."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-
-    async def get(self, key: str) -> str | None:
-        return self.kept.get(key)
-
-    async def all(self) -> Mapping[str, str]:
-        return dict(self.kept)
+def ids(pages: Sequence[Page]) -> list[str]:
+    """Of all pages, in order."""
+    return [id_ for page in pages for id_ in page.ids]
 
 
 async def full_pass(provider: Provider, path: str, places: Places | None = None, limit: int = 1000) -> list[Page]:

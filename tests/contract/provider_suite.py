@@ -17,7 +17,7 @@ import pytest
 from providers.base import Content, Page, Provider, SourceObject, content_part
 from providers.errors import Changed, Gone, Misconfigured
 
-__all__ = ["ProviderContract", "Source", "read", "walk"]
+__all__ = ["Places", "ProviderContract", "Source", "read", "walk"]
 
 LARGE = 3 * 1024 * 1024 + 17
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,25 +10,13 @@ import pytest
 
 from providers import ProviderSettings, open_provider
 from providers.base import Page, Provider, SourceObject
+from tests.contract.provider_suite import Places
 from tests.simulators.graph import GraphSimulator
 from tests.simulators.graph_tree import Drive
 
-__all__ = ["CREDENTIALS", "MemoryPositions", "Rig", "Seen", "graph_simulator", "tenant"]
+__all__ = ["CREDENTIALS", "Rig", "Seen", "graph_simulator", "tenant"]
 
 CREDENTIALS = {"type": "client_credentials", "tenant_id": "contoso", "client_id": "app", "client_secret": "secret"}
-
-
-class MemoryPositions:
-    """Kept places in a dict."""
-
-    def __init__(self) -> None:
-        self.places: dict[str, str] = {}
-
-    async def get(self, key: str) -> str | None:
-        return self.places.get(key)
-
-    async def all(self) -> Mapping[str, str]:
-        return dict(self.places)
 
 
 @dataclass
@@ -73,7 +61,7 @@ class Rig:
 
     graph: GraphSimulator
     library: Drive
-    positions: MemoryPositions = field(default_factory=MemoryPositions)
+    positions: Places = field(default_factory=Places)
     config: dict[str, Any] = field(default_factory=dict)
     credentials: dict[str, Any] = field(default_factory=lambda: dict(CREDENTIALS))
     path: str = "/sites/Sales/Documents"
@@ -112,7 +100,7 @@ class Rig:
                 break
         if seen.complete and not seen.rescan:
             assert all(len(place) <= 4096 for place in seen.positions.values())
-            self.positions.places |= seen.positions
+            self.positions.kept |= seen.positions
         return seen
 
 

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from providers import ProviderSettings, open_provider
 from providers.base import Page, Provider, SourceObject
+from tests.contract.provider_suite import Places
 from tests.simulators.snowflake_gate import GateUser, SnowflakeGate
 from tests.simulators.snowflake_owner import Owner
 
-__all__ = ["PASSWORD", "Account", "Kept", "changes", "full_pass", "shown"]
+__all__ = ["PASSWORD", "Account", "changes", "full_pass", "shown"]
 
 PASSWORD = "correct horse"
 Body = dict[str, Any]
-
-
-@dataclass
-class Kept:
-    """Kept positions, as the engine keeps them."""
-
-    places: dict[str, str] = field(default_factory=dict)
-
-    async def get(self, key: str) -> str | None:
-        return self.places.get(key)
-
-    async def all(self) -> Mapping[str, str]:
-        return dict(self.places)
 
 
 class Account:
@@ -54,21 +40,21 @@ class Account:
 
 
 async def full_pass(
-    provider: Provider, path: str, kept: Kept | None = None, limit: int = 1000, cursor: str | None = None
+    provider: Provider, path: str, kept: Places | None = None, limit: int = 1000, cursor: str | None = None
 ) -> list[Page]:
     """All pages of a full pass; its positions are kept."""
     pages = []
     while True:
         pages.append(await provider.list_page(path, cursor, limit))
         if kept is not None:
-            kept.places.update(pages[-1].positions)
+            kept.kept.update(pages[-1].positions)
         cursor = pages[-1].next_cursor
         if cursor is None:
             assert pages[-1].complete
             return pages
 
 
-async def changes(provider: Provider, path: str, kept: Kept, limit: int = 1000) -> list[Page]:
+async def changes(provider: Provider, path: str, kept: Places, limit: int = 1000) -> list[Page]:
     """All pages of an incremental pass; its positions are kept when it is through."""
     pages: list[Page] = []
     cursor = None
@@ -77,7 +63,7 @@ async def changes(provider: Provider, path: str, kept: Kept, limit: int = 1000) 
         cursor = pages[-1].next_cursor
         if cursor is None:
             for page in pages:
-                kept.places.update(page.positions)
+                kept.kept.update(page.positions)
             return pages
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from providers.base import Page
 from providers.errors import Denied, Misconfigured, ProviderError, Throttled, Transient
-from tests.contract.google_drive_rig import Places, changes, connect, full_pass
-from tests.contract.provider_suite import read, walk
+from tests.contract.google_drive_rig import changes, connect, full_pass
+from tests.contract.provider_suite import Places, read, walk
 from tests.simulators.google_drive import Answer, DriveSimulator
 
 

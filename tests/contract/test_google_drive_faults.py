@@ -16,8 +16,8 @@ from providers.base import Page
 from providers.errors import Denied, Gone, Misconfigured, Permanent, ProviderError, Throttled, Transient
 from providers.google_drive.exports import FORMATS
 from tests.contract.faults import in_an_hour
-from tests.contract.google_drive_rig import Places, changes, connect, full_pass
-from tests.contract.provider_suite import read
+from tests.contract.google_drive_rig import changes, connect, full_pass
+from tests.contract.provider_suite import Places, read
 from tests.simulators.google_drive import Answer, DriveSimulator
 
 

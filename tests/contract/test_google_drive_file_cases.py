@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from providers.errors import Changed, Denied, Gone, Misconfigured, Permanent, Throttled, Transient
 from providers.google_drive.exports import FORMATS
-from tests.contract.google_drive_rig import Places, connect, full_pass, poll
-from tests.contract.provider_suite import read, walk
+from tests.contract.google_drive_rig import connect, full_pass, poll
+from tests.contract.provider_suite import Places, read, walk
 from tests.simulators.google_drive import Answer, DriveSimulator
 
 DOCX, PDF = FORMATS["docx"], FORMATS["pdf"]
 LARGE = 11 * 1024 * 1024
-
-
-@pytest.fixture
-def drive() -> Iterator[DriveSimulator]:
-    with DriveSimulator.running() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def provider(drive: DriveSimulator) -> Any:
-    made = connect(drive)
-    yield made
-    await made.close()
 
 
 @pytest.mark.parametrize(

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from providers.base import content_part
-from tests.contract.google_drive_rig import Places, changes, connect, full_pass, poll
+from tests.contract.google_drive_rig import changes, connect, full_pass, ids, poll
+from tests.contract.provider_suite import Places
 from tests.simulators.google_drive import DriveSimulator
-
-
-@pytest.fixture
-def drive() -> Iterator[DriveSimulator]:
-    with DriveSimulator.running() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def provider(drive: DriveSimulator) -> Any:
-    made = connect(drive)
-    yield made
-    await made.close()
-
-
-def ids(pages: list[Any]) -> list[str]:
-    return [id_ for page in pages for id_ in page.ids]
 
 
 @pytest.mark.parametrize("grouped", [True, False])

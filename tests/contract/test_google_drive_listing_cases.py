@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from providers.base import content_part
 from providers.errors import Denied, Misconfigured, Transient
-from tests.contract.google_drive_rig import Places, connect, full_pass, poll
-from tests.contract.provider_suite import read, walk
+from tests.contract.google_drive_rig import connect, full_pass, ids, poll
+from tests.contract.provider_suite import Places, read, walk
 from tests.simulators.google_drive import Answer, DriveSimulator
-
-
-@pytest.fixture
-def drive() -> Iterator[DriveSimulator]:
-    with DriveSimulator.running() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def provider(drive: DriveSimulator) -> Any:
-    made = connect(drive)
-    yield made
-    await made.close()
-
-
-def ids(pages: list[Any]) -> list[str]:
-    return [id_ for page in pages for id_ in page.ids]
 
 
 async def test_g01_the_token_is_taken_before_the_listing(drive: DriveSimulator, provider: Any) -> None:

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.contract.google_drive_rig import Places, changes, connect, full_pass, poll
+from tests.contract.google_drive_rig import changes, connect, full_pass, poll
+from tests.contract.provider_suite import Places
 from tests.simulators.google_drive import DriveSimulator
-
-
-@pytest.fixture
-def drive() -> Iterator[DriveSimulator]:
-    with DriveSimulator.running() as simulator:
-        yield simulator
-
-
-@pytest.fixture
-async def provider(drive: DriveSimulator) -> Any:
-    made = connect(drive)
-    yield made
-    await made.close()
 
 
 @pytest.mark.parametrize(("files", "folders"), [(1000, 1), (1000, 40), (2000, 300)])

@@ -92,7 +92,7 @@ async def test_a_fault_has_its_outcome_and_leaves_nothing_behind(tenant: Rig, ca
     tenant.settings = {"read_timeout": 0.5} if fault == "timeout" else {}
     tenant.graph.tree.put(tenant.library, "f.bin", BODY)
     [row] = (await tenant.full()).rows
-    kept = dict(tenant.positions.places)
+    kept = dict(tenant.positions.kept)
     tenant.graph.clear()
     answer = FAULTS[fault]
     if fault == "429 date":
@@ -109,7 +109,7 @@ async def test_a_fault_has_its_outcome_and_leaves_nothing_behind(tenant: Rig, ca
     if isinstance(error.value, Throttled):
         assert (error.value.retry_after or 0) > 15
     assert not error.value.stops_run or isinstance(error.value, Denied | Misconfigured)
-    assert tenant.positions.places == kept  # no place moves with a failure
+    assert tenant.positions.kept == kept  # no place moves with a failure
     # Once the fault is over, everything is there, once.
     tenant.graph.clear()
     for provider in tenant.opened:

@@ -25,12 +25,12 @@ async def test_m01_a_file_written_during_the_first_crawl_is_seen(tenant: Rig) ->
     tenant.graph.tree.put(tenant.library, "f0/000.txt", b"changed behind the listing")
     rest: list[str] = []
     cursor = first.next_cursor
-    tenant.positions.places |= first.positions
+    tenant.positions.kept |= first.positions
     while cursor is not None:
         page = await provider.list_page(tenant.path, cursor, 4)
         rest += list(page.ids)
         cursor = page.next_cursor
-        tenant.positions.places |= page.positions
+        tenant.positions.kept |= page.positions
     assert len({*first.ids, *rest}) == 10
     shown = await tenant.changes(provider)
     assert shown.paths == ["f0/000.txt"]
@@ -188,7 +188,7 @@ async def test_m10_what_a_shortcut_leads_to_is_followed_by_the_target_drive(tena
     tree.shortcut(tenant.library, "links/Files", other, folder)
     first = await tenant.full(limit=2)
     assert first.paths == ["links/Files/a.txt", "own.txt"]
-    assert f"{other.id}/{folder.id}" in tenant.positions.places
+    assert f"{other.id}/{folder.id}" in tenant.positions.kept
     changed = tree.put(other, "team/files/a.txt", b"changed")
     tree.put(other, "team/files/new.txt", b"3")
     seen = await tenant.changes()
@@ -213,12 +213,12 @@ async def test_m13_a_walk_resumes_at_its_next_link_in_another_process(tenant: Ri
     provider = tenant.provider()
     page = await provider.list_page(tenant.path, None, 4)
     found, cursor = list(page.ids), page.next_cursor
-    tenant.positions.places |= page.positions
+    tenant.positions.kept |= page.positions
     for _ in range(6):
         page = await provider.list_page(tenant.path, cursor, 4)
         found += list(page.ids)
         cursor = page.next_cursor
-        tenant.positions.places |= page.positions
+        tenant.positions.kept |= page.positions
     tenant.graph.clear()
     other = tenant.provider()
     while cursor is not None:
@@ -226,7 +226,7 @@ async def test_m13_a_walk_resumes_at_its_next_link_in_another_process(tenant: Ri
         found += [page.row(i).id for i in range(len(page.ids))]
         assert all(page.row(i).path[0] == "f" for i in range(len(page.ids)))
         cursor = page.next_cursor
-        tenant.positions.places |= page.positions
+        tenant.positions.kept |= page.positions
     assert len(found) == len(set(found)) == 40 and page.complete
     assert tenant.graph.counts["delta"] <= 5
     assert tenant.graph.counts["item"] <= 4  # parents that the other process had seen

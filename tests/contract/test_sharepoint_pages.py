@@ -55,7 +55,7 @@ async def test_a_folder_that_moves_while_it_is_listed_makes_the_next_pass_look_a
     cursor = page.next_cursor
     while cursor is not None:
         page = await provider.list_page(tenant.path, cursor, 3)
-        tenant.positions.places |= page.positions
+        tenant.positions.kept |= page.positions
         cursor = page.next_cursor
     seen = await tenant.changes()
     assert seen.proven and {path.partition("/")[0] for path in seen.paths} == {"renamed"}

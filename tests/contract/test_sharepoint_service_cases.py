@@ -270,7 +270,7 @@ async def test_no_download_address_ever_leaves_the_provider(
 ) -> None:
     row = await one(tenant)
     content = await tenant.provider().open(row)
-    shown = [repr(row.to_document()), repr(content.attributes), repr(tenant.positions.places)]
+    shown = [repr(row.to_document()), repr(content.attributes), repr(tenant.positions.kept)]
     for answer in (Answer(500), Answer(drop=True), Answer(200, BODY, cut=100), Answer(403), Answer(302)):
         tenant.graph.script("download", answer, answer, answer, answer)
         with pytest.raises((Transient, Permanent)) as error:

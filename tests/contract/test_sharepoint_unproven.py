@@ -38,7 +38,7 @@ async def test_a_full_pass_is_complete_beside_an_unreadable_library(tenant: Rig)
     ((low, high, why),) = seen.unproven
     assert low <= f"{second.id}/01X" < (high or "") and not low <= f"{tenant.library.id}/01X" < (high or "")
     assert "Second" in why and "423" in why
-    assert tenant.library.id in tenant.positions.places
+    assert tenant.library.id in tenant.positions.kept
 
 
 async def test_a_library_that_fails_in_the_middle_of_a_crawl_is_read_anew_later(tenant: Rig) -> None:
@@ -51,7 +51,7 @@ async def test_a_library_that_fails_in_the_middle_of_a_crawl_is_read_anew_later(
     tenant.graph.script("delta", DENIED)
     page = await provider.list_page(SITE, page.next_cursor, 10)
     assert page.complete and page.unproven[0][:2] == (f"{second.id}/", f"{second.id}0")
-    tenant.positions.places |= gained | dict(page.positions)
+    tenant.positions.kept |= gained | dict(page.positions)
     again = await tenant.changes(path=SITE)
     assert again.proven == [(f"{second.id}/", f"{second.id}0")]
     assert not (await tenant.changes(path=SITE)).proven

@@ -12,7 +12,8 @@ import pytest
 from providers.base import Provider
 from providers.errors import Misconfigured, ProviderError, Throttled, Transient
 from tests.contract.faults import in_an_hour
-from tests.contract.snowflake_rig import PASSWORD, Account, Kept, changes, full_pass, shown
+from tests.contract.provider_suite import Places
+from tests.contract.snowflake_rig import PASSWORD, Account, changes, full_pass, shown
 from tests.simulators.snowflake_gate import GateAnswer
 
 pytest_plugins = ["tests.contract.snowflake_fixtures"]
@@ -161,7 +162,7 @@ def seen(account: Account) -> Account:
 
 async def test_repeated_page(account: Account) -> None:
     provider = seen(account).open(primary_key_columns=["id"], incremental_column="stamp")
-    kept = Kept()
+    kept = Places()
     first = await provider.list_page("s", None, 10)
     account.gate.script("query", GateAnswer(200, account.gate.latest), sql="LIMIT 11")
     with pytest.raises(Transient) as raised:
@@ -196,7 +197,7 @@ def promised(answer: Body) -> Body:
 async def test_missing_page(account: Account, lost: Callable[[Body], Body]) -> None:
     """Rows that do not come are noticed: nothing is taken for absent, and no watermark passes them."""
     provider = seen(account).open(primary_key_columns=["id"], incremental_column="stamp")
-    kept = Kept()
+    kept = Places()
     first = await provider.list_page("s", None, 10)
     account.gate.script("query", GateAnswer(200, lost(account.gate.latest)), sql="LIMIT 11")
     with pytest.raises(Transient) as raised:
@@ -206,12 +207,12 @@ async def test_missing_page(account: Account, lost: Callable[[Body], Body]) -> N
     await full_pass(provider, "s", kept)
 
     account.run("UPDATE S SET STAMP = STAMP + 100")
-    before = dict(kept.places)
+    before = dict(kept.kept)
     first = await provider.list_changes("s", kept, None, 10)
     account.gate.script("query", GateAnswer(200, lost(account.gate.latest)), sql="LIMIT 11")
     with pytest.raises(Transient) as raised:
         await provider.list_changes("s", kept, first.next_cursor, 10)
-    assert raised.value.reason == "listing_incomplete" and kept.places == before
+    assert raised.value.reason == "listing_incomplete" and kept.kept == before
     assert len(shown(await changes(provider, "s", kept))) == 30
     await provider.close()
 

@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from providers.errors import Misconfigured
-from tests.contract.provider_suite import read
-from tests.contract.snowflake_rig import Account, Kept, changes, full_pass, shown
+from tests.contract.provider_suite import Places, read
+from tests.contract.snowflake_rig import Account, changes, full_pass, shown
 from tests.simulators.snowflake_gate import rows_answer
 
 pytest_plugins = ["tests.contract.snowflake_fixtures"]
@@ -34,7 +34,7 @@ async def test_w01_duplicates_under_a_declared_key_stay_apart(account: Account) 
     account.run(*[f"INSERT INTO EVENTS SELECT 4, 'twin {i}', {SAME_TIME}" for i in range(3)])
     account.run(*[f"INSERT INTO EVENTS SELECT 7, 'n7', {SAME_TIME}" for _ in range(2)])
     declare_key(account, "EVENTS", "ID")
-    provider, kept, rows = account.open(incremental_column="seen"), Kept(), []
+    provider, kept, rows = account.open(incremental_column="seen"), Places(), []
     for limit in (1, 2, 3, 4, 1000):  # within groups, at their ends, over more than a page
         rows = shown(await full_pass(provider, "events", kept, limit))
         assert len(rows) == len({row.id for row in rows}) == 15
@@ -72,7 +72,7 @@ async def test_rows_without_a_key_are_told_by_hash_and_ordinal(account: Account)
 
 async def test_w03_equal_cursor_values_are_not_lost_between_pages(account: Account) -> None:
     account.run(EVENTS)
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     await full_pass(provider, "events", kept)
     account.run(NUMBERED.format(at=SAME_TIME, rows=5000))
     pages = await changes(provider, "events", kept)
@@ -86,7 +86,7 @@ async def test_w03_equal_cursor_values_are_not_lost_between_pages(account: Accou
 
 async def test_w04_nothing_new_is_one_query_of_the_table(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=300))
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     await full_pass(provider, "events", kept)
     account.gate.statements.clear()
     [page] = await changes(provider, "events", kept)
@@ -98,7 +98,7 @@ async def test_w04_nothing_new_is_one_query_of_the_table(account: Account) -> No
 
 async def test_w05_the_account_s_time_zone_does_not_matter(account: Account) -> None:
     account.run(EVENTS, f"INSERT INTO EVENTS SELECT 1, 'a', {SAME_TIME}")
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     await full_pass(provider, "events", kept)
     account.run("INSERT INTO EVENTS SELECT 2, 'b', '2026-01-01 00:00:01'::TIMESTAMP")
     assert [row.id[-3:] for row in shown(await changes(provider, "events", kept))] == ["[1]", "[2]"]
@@ -110,14 +110,14 @@ async def test_w05_the_account_s_time_zone_does_not_matter(account: Account) -> 
 
 async def test_w07_a_lookback_finds_what_is_committed_late(account: Account) -> None:
     account.run(EVENTS, "INSERT INTO EVENTS SELECT 1, 'a', '2026-01-01 12:00:00'::TIMESTAMP")
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     path = provider.narrow("events", {"lookback_seconds": 3600})
     await full_pass(provider, path, kept)
     account.run("INSERT INTO EVENTS SELECT 2, 'late', '2026-01-01 11:30:00'::TIMESTAMP")
     account.run("INSERT INTO EVENTS SELECT 3, 'too late', '2026-01-01 10:30:00'::TIMESTAMP")
     found = {row.id.partition("/")[2] for row in shown(await changes(provider, path, kept))}
     assert found == {"[1]", "[2]"}
-    [place] = kept.places.values()
+    [place] = kept.kept.values()
     assert orjson.loads(place)["top"] == "2026-01-01T12:00:00"
     assert shown(await changes(provider, path, kept)) == []
     await provider.close()
@@ -125,9 +125,9 @@ async def test_w07_a_lookback_finds_what_is_committed_late(account: Account) -> 
 
 async def test_w08_rows_inserted_while_reading_are_for_the_next_run(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=10))
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     first = await provider.list_page("events", None, 4)
-    kept.places.update(first.positions)
+    kept.kept.update(first.positions)
     account.run("INSERT INTO EVENTS SELECT 100, 'new', '2026-02-01'::TIMESTAMP")
     rest = await full_pass(provider, "events", limit=4, cursor=first.next_cursor)
     ids = [*first.ids, *[id_ for page in rest for id_ in page.ids]]
@@ -141,7 +141,7 @@ async def test_w08_rows_inserted_while_reading_are_for_the_next_run(account: Acc
     while page.next_cursor:
         page = await provider.list_changes("events", kept, page.next_cursor, 4)
         seen += page.ids
-    kept.places.update(page.positions)
+    kept.kept.update(page.positions)
     assert not any(id_.endswith("[101]") for id_ in seen)
     assert any(row.id.endswith("[101]") for row in shown(await changes(provider, "events", kept)))
     await provider.close()
@@ -149,7 +149,7 @@ async def test_w08_rows_inserted_while_reading_are_for_the_next_run(account: Acc
 
 async def test_w09_rows_without_a_cursor_value_are_counted_and_taken_by_full_passes(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=5), "UPDATE EVENTS SET SEEN = NULL WHERE ID < 2")
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     report = await provider.check("events")
     assert report.details["rows_without_incremental_value"] == 2
     assert "2 of 5 rows have no SEEN: only full passes see them" in report.message
@@ -161,7 +161,7 @@ async def test_w09_rows_without_a_cursor_value_are_counted_and_taken_by_full_pas
 @pytest.mark.parametrize("kind", ["TIMESTAMP_LTZ", "TIMESTAMP_TZ", "TIMESTAMP_NTZ"])
 async def test_w12_the_variation_of_a_timestamp_is_looked_up(account: Account, kind: str) -> None:
     account.run(EVENTS.replace("TIMESTAMP_NTZ", kind), NUMBERED.format(at=SAME_TIME, rows=3))
-    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Kept()
+    provider, kept = account.open(incremental_column="seen", primary_key_columns=["id"]), Places()
     await full_pass(provider, "events", kept)
     account.run("UPDATE EVENTS SET SEEN = '2026-01-05'::TIMESTAMP WHERE ID = 1")
     assert any(row.id.endswith("[1]") for row in shown(await changes(provider, "events", kept)))
@@ -231,7 +231,7 @@ async def test_w23_a_pause_of_a_day_goes_on_from_the_key(account: Account) -> No
 
 async def test_w32_deletes_show_in_a_full_pass_only_and_the_check_says_so(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=5))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     await full_pass(provider, "events", kept)
     account.run("DELETE FROM EVENTS WHERE ID = 3")
     for page in await changes(provider, "events", kept):
@@ -244,7 +244,7 @@ async def test_w32_deletes_show_in_a_full_pass_only_and_the_check_says_so(accoun
 async def test_w36_an_emptied_table_removes_nothing_by_itself(account: Account) -> None:
     """The gate before mass deletions is the engine's: tests/end_to_end/test_snowflake.py."""
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=5))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     await full_pass(provider, "events", kept)
     account.run("DELETE FROM EVENTS")
     for page in await changes(provider, "events", kept):
@@ -257,7 +257,7 @@ async def test_w36_an_emptied_table_removes_nothing_by_itself(account: Account) 
 async def test_w33_an_update_is_one_row_and_what_came_and_went_is_none(account: Account) -> None:
     """There is no CHANGES mode: the incremental pass compares the rows as they are."""
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=3))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     await full_pass(provider, "events", kept)
     account.run("INSERT INTO EVENTS SELECT 8, 'x', '2026-01-02'::TIMESTAMP", "DELETE FROM EVENTS WHERE ID = 8")
     assert shown(await changes(provider, "events", kept)) == []
@@ -269,7 +269,7 @@ async def test_w33_an_update_is_one_row_and_what_came_and_went_is_none(account: 
 
 async def test_w34_nothing_depends_on_change_tracking_or_retention(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=3))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     await full_pass(provider, "events", kept)
     account.run("UPDATE EVENTS SET SEEN = '2027-01-01'::TIMESTAMP WHERE ID = 1")  # a watermark of any age is good
     assert any(row.id.endswith("[1]") for row in shown(await changes(provider, "events", kept)))
@@ -280,7 +280,7 @@ async def test_w34_nothing_depends_on_change_tracking_or_retention(account: Acco
 async def test_w35_a_table_created_anew_asks_for_a_full_pass(account: Account) -> None:
     """fakesnow gives every table the same date: the gate tells another one."""
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=3))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     await full_pass(provider, "events", kept)
     names = [(name, "TEXT", 0) for name in ("n", "t", "u", "s", "c", "created", "type")]
     rows = [
@@ -295,7 +295,7 @@ async def test_w35_a_table_created_anew_asks_for_a_full_pass(account: Account) -
 
 async def test_w37_columns_that_come_and_go(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=3))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     await full_pass(provider, "events", kept)
     account.run("ALTER TABLE EVENTS ADD COLUMN COLOUR VARCHAR")
     [page] = await changes(provider, "events", kept)
@@ -316,7 +316,7 @@ async def test_w37_columns_that_come_and_go(account: Account) -> None:
 
 async def test_a_lost_watermark_or_another_column_asks_for_a_full_pass(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at=SAME_TIME, rows=3))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     [page] = await changes(provider, "events", kept)
     assert page.rescan == "no watermark is kept yet"
     await full_pass(provider, "events", kept)
@@ -329,7 +329,7 @@ async def test_a_lost_watermark_or_another_column_asks_for_a_full_pass(account: 
 
 async def test_requests_per_1000_rows(account: Account) -> None:
     account.run(EVENTS, NUMBERED.format(at="DATEADD(second, SEQ4(), '2026-01-01'::TIMESTAMP)", rows=3000))
-    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Kept()
+    provider, kept = account.open(primary_key_columns=["id"], incremental_column="seen"), Places()
     account.gate.counts.clear()
     pages = await full_pass(provider, "events", kept)
     for row in shown(pages):
