@@ -138,6 +138,15 @@ class Rig:
             task_timeout=self.task_timeout,
         )
 
+    async def mid_run(self, size: int = 3_000) -> str:
+        """Start a run over so many objects, held in the middle of its chunks; its job's id."""
+        self.model.books.source = set(range(size))
+        self.model.hold("ingest_chunk")
+        await self.start()
+        await self.until(lambda: self.model.in_flight["ingest_chunk"] >= 1)
+        job_id: str = (await self.state())["run"]["id"]
+        return job_id
+
     async def update(self, name: str, args: Any = None) -> CommandResult:
         given = [] if args is None else [args]
         result: CommandResult = await self.handle.execute_update(name, args=given, result_type=CommandResult)

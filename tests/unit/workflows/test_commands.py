@@ -8,16 +8,6 @@ from activities.contracts import CommandArgs, DecisionArgs, RequeueArgs, Trigger
 from tests.workflow_model.rig import Rig
 
 
-async def running(rig: Rig, size: int = 3_000) -> str:
-    """A run in the middle of its chunks; its job's id."""
-    rig.model.books.source = set(range(size))
-    rig.model.hold("ingest_chunk")
-    await rig.start()
-    await rig.until(lambda: rig.model.in_flight["ingest_chunk"] >= 1)
-    job_id: str = (await rig.state())["run"]["id"]
-    return job_id
-
-
 async def idle(rig: Rig) -> None:
     await rig.start()
     await rig.until_state(lambda s: s["last_status"] == "completed")
@@ -34,7 +24,7 @@ async def test_trigger_runs_at_once(rig: Rig) -> None:
 
 
 async def test_trigger_while_active_is_skipped_and_full_sync_is_kept(rig: Rig) -> None:
-    job_id = await running(rig)
+    job_id = await rig.mid_run()
     skipped = await rig.update("trigger")
     assert (skipped.outcome, skipped.sync_job_id) == ("skipped_already_running", job_id)
     kept = await rig.update("trigger", TriggerArgs(full_sync=True))
@@ -89,7 +79,7 @@ async def test_a_trigger_in_the_moment_a_run_ends_counts(rig: Rig) -> None:
 
 
 async def test_unlock_gives_up_the_run_and_is_idempotent(rig: Rig) -> None:
-    job_id = await running(rig)
+    job_id = await rig.mid_run()
     first, second = await asyncio.gather(rig.update("unlock"), rig.update("unlock"))
     assert (first.outcome, first.sync_job_id) == ("unlocked", job_id)
     assert second.outcome in {"unlocked", "nothing_to_unlock"}
@@ -104,7 +94,7 @@ async def test_unlock_gives_up_the_run_and_is_idempotent(rig: Rig) -> None:
 
 
 async def test_unlock_while_paused_mid_run_frees_the_run_and_stays_paused(rig: Rig) -> None:
-    job_id = await running(rig)
+    job_id = await rig.mid_run()
     await rig.update("pause")
     await rig.until_state(lambda s: s["run"]["parked"])
     answer = await rig.update("unlock")
@@ -115,7 +105,7 @@ async def test_unlock_while_paused_mid_run_frees_the_run_and_stays_paused(rig: R
 
 
 async def test_unlock_while_a_pause_is_being_recorded_is_not_lost(rig: Rig) -> None:
-    await running(rig)
+    await rig.mid_run()
     rig.model.hold("project")
     pausing = asyncio.create_task(rig.update("pause"))
     await rig.until(lambda: sum(rig.model.in_flight.values()) == 1)  # only the projection
@@ -128,7 +118,7 @@ async def test_unlock_while_a_pause_is_being_recorded_is_not_lost(rig: Rig) -> N
 
 
 async def test_a_trigger_during_an_unlock_starts_the_next_run(rig: Rig) -> None:
-    await running(rig)
+    await rig.mid_run()
     rig.model.hold("finish_run")
     unlocking = asyncio.create_task(rig.update("unlock"))
     await rig.until(lambda: rig.model.in_flight["finish_run"] == 1)
@@ -144,7 +134,7 @@ async def test_a_trigger_during_an_unlock_starts_the_next_run(rig: Rig) -> None:
 
 
 async def test_reload_runs_at_once_and_again_after_a_run_in_progress(rig: Rig) -> None:
-    await running(rig)
+    await rig.mid_run()
     assert (await rig.update("reload")).outcome == "reloaded"
     rig.model.release("ingest_chunk")
     await rig.until(lambda: rig.model.books.calls["begin_run"] == 2)

@@ -13,17 +13,8 @@ from activities.contracts import TriggerArgs
 from tests.workflow_model.rig import Rig
 
 
-async def running(rig: Rig, size: int = 3_000) -> str:
-    rig.model.books.source = set(range(size))
-    rig.model.hold("ingest_chunk")
-    await rig.start()
-    await rig.until(lambda: rig.model.in_flight["ingest_chunk"] >= 1)
-    job_id: str = (await rig.state())["run"]["id"]
-    return job_id
-
-
 async def test_stop_hands_back_and_closes_the_run(rig: Rig) -> None:
-    job_id = await running(rig)
+    job_id = await rig.mid_run()
     assert (await rig.update("stop")).outcome == "stopped"
     assert await rig.handle.result() == "stopped"
     assert rig.model.books.jobs[job_id].status == "interrupted"
@@ -47,7 +38,7 @@ async def test_stop_closes_a_run_that_was_asked_for(rig: Rig) -> None:
 
 
 async def test_delete_ends_it_for_good(rig: Rig) -> None:
-    job_id = await running(rig)
+    job_id = await rig.mid_run()
     assert (await rig.update("delete")).outcome == "deleted"
     assert rig.model.books.deleted
     assert await rig.handle.result() == "deleted"
@@ -56,7 +47,7 @@ async def test_delete_ends_it_for_good(rig: Rig) -> None:
 
 
 async def test_cancellation_is_a_stop_that_reads_canceled(rig: Rig) -> None:
-    job_id = await running(rig)
+    job_id = await rig.mid_run()
     await rig.handle.cancel()
     with pytest.raises(WorkflowFailureError) as failure:
         await rig.handle.result()
@@ -86,7 +77,7 @@ async def test_cancellation_at_any_step_loses_nothing(rig: Rig, held: str) -> No
 
 @pytest.mark.parametrize("ending", ["stop", "cancel"])
 async def test_a_trigger_while_it_is_ending_starts_it_again(rig: Rig, ending: str) -> None:
-    first = await running(rig)
+    first = await rig.mid_run()
     rig.model.hold("finish_run")
     await (rig.handle.signal("stop") if ending == "stop" else rig.handle.cancel())
     await rig.until(lambda: rig.model.in_flight["finish_run"] == 1)
@@ -104,7 +95,7 @@ async def test_a_trigger_while_it_is_ending_starts_it_again(rig: Rig, ending: st
 
 
 async def test_a_trigger_after_delete_does_not_revive_it(rig: Rig) -> None:
-    await running(rig)
+    await rig.mid_run()
     rig.model.hold("finish_run")
     await rig.update("delete")
     await rig.until(lambda: rig.model.in_flight["finish_run"] == 1)
