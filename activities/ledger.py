@@ -68,10 +68,9 @@ class RunLedger:
         self._engine = engine
         self._make_batches = make_batches
 
-    async def close_lost(self, sync: Document, run_id: str) -> None:
-        """Close a run whose workflow is gone: nobody else will."""
-        error = "the workflow of this run ended before the run did; the next run takes over"
-        run_no = int(sync.get("sync_run_counter") or 0)
+    async def close_lost(self, sync: Document, run_id: str, error: str) -> None:
+        """Close a run that no workflow knows (any more): nobody else will."""
+        run_no = int(sync.get("sync_run_counter") or 0) if sync.get("numbered_run") == run_id else 0
         args = FinishArgs(sync["_id"], run_id, run_no, status="interrupted", error=error)
         await self.close(sync, args)
 

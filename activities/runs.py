@@ -44,7 +44,9 @@ class RunActivities:
         if sync is None:
             return LoadedState(deleted=True)
         if lost := sync.get("current_sync_run_id"):
-            await self._ledger.close_lost(sync, lost)
+            await self._ledger.close_lost(
+                sync, lost, "the workflow of this run ended before the run did; the next run takes over"
+            )
         if sync.get("deleted_at"):
             return LoadedState(deleted=True)
         proposal = sync.get("delete_proposal") or {}
@@ -65,12 +67,15 @@ class RunActivities:
         try:
             sync, _, _ = await self._engine.read_sync(args.sync_config_id)
         except SyncGone:
+            await self._close_unbegun(args, "the sync was deleted before this run began")
             return BeginResult(gone=True)
         except ConnectionWaits as error:
+            if args.trigger == "scheduled":  # a run that somebody asked for is kept, and begins later
+                await self._close_unbegun(args, error.reason)
             return BeginResult(blocked=error.reason)
         run_no = await self._engine.configs.take_run_number(args.sync_config_id, args.run_id)
         # The job is on record before anything can go wrong at the source.
-        await self._open_job(sync, args)
+        fresh = await self._open_job(sync, args)
         context = await self._engine.open_sync(args.sync_config_id)
         plan = self._plan(context, args)
         stop = Stop()
@@ -89,13 +94,14 @@ class RunActivities:
         begun = BeginResult(plan=plan, run_no=run_no, listing=result)
         idle = result.complete and not (result.chunks or result.absent or result.proven)
         waiting = context.sync.get("delete_proposal") or context.sync.get("delete_rejected")
-        if idle and (plan.incremental or (plan.ordered and not waiting)):
+        # An earlier attempt whose answer was lost may have ended the run: what came since is the next run's.
+        if not fresh or (idle and (plan.incremental or (plan.ordered and not waiting))):
             finish = FinishArgs(
                 sync_config_id=args.sync_config_id,
                 run_id=args.run_id,
                 run_no=run_no,
                 counts=result.counts,
-                complete=True,
+                complete=idle,
                 partial_reason=result.unproven[0][2] if result.unproven else "",
                 incremental=plan.incremental,
                 position_chunks=result.position_chunks,
@@ -137,9 +143,18 @@ class RunActivities:
         bounds = ["", *dict.fromkeys(cuts), ""]
         return [Segment(after=low, until=high) for low, high in pairwise(bounds)]
 
-    async def _open_job(self, sync: dict[str, Any], args: BeginArgs) -> None:
+    async def _close_unbegun(self, args: BeginArgs, error: str) -> None:
+        """Close what an earlier attempt, or a trigger, put on record of a run that will not begin."""
+        job = await self._engine.runs.job(args.run_id)
+        if job is None or job.get("completed_at"):
+            return
+        if sync := await self._engine.configs.sync(args.sync_config_id, deleted=True):
+            await self._ledger.close_lost(sync, args.run_id, error)
+
+    async def _open_job(self, sync: dict[str, Any], args: BeginArgs) -> bool:
+        """Record that the run has begun; False when it has already ended."""
         now = datetime.now(UTC)
-        await self._engine.runs.open_job(
+        fresh = await self._engine.runs.open_job(
             args.run_id,
             {
                 "sync_config_id": args.sync_config_id,
@@ -156,6 +171,8 @@ class RunActivities:
                 "metadata.triggered_by": args.triggered_by or args.trigger,
             },
         )
+        if not fresh:
+            return False
         await self._engine.configs.project(
             args.sync_config_id,
             {
@@ -169,6 +186,7 @@ class RunActivities:
                 **({"is_active": True} if sync.get("status") == "FAILED" else {}),
             },
         )
+        return True
 
     @activity.defn(name="finish_run")
     async def finish_run(self, args: FinishArgs) -> FinishResult:

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pymongo.errors import DuplicateKeyError
+
 from stores.database import Database, Document
 
 __all__ = ["RunStore"]
@@ -173,26 +175,32 @@ class RunStore:
 
     # --- jobs
 
-    async def open_job(self, job_id: str, fields: Mapping[str, Any], *, running: Mapping[str, Any]) -> None:
-        """Record a job once (`fields`) and set what is true now (`running`), unless it is already finished."""
+    async def open_job(self, job_id: str, fields: Mapping[str, Any], *, running: Mapping[str, Any]) -> bool:
+        """Record a job once (`fields`) and set what is true now (`running`); False when it is already finished.
+
+        A finished job is left as it is: the call that finished it may be repeated because its answer was lost.
+        """
         now = datetime.now(UTC)
-        await self._jobs.update_one(
-            {"_id": job_id},
-            {
-                "$setOnInsert": {**fields, "created_at": now},
-                "$set": {**running, "updated_at": now},
-                "$unset": {"expire_at": ""},
-            },
-            upsert=True,
-        )
+        unfinished = {"_id": job_id, "completed_at": None}
+        change: dict[str, Any] = {"$set": {**running, "updated_at": now}, "$unset": {"expire_at": ""}}
+        try:
+            await self._jobs.update_one(
+                unfinished, {**change, "$setOnInsert": {**fields, "created_at": now}}, upsert=True
+            )
+        except DuplicateKeyError:
+            # It is finished, or was being recorded by another call at the same moment.
+            return bool((await self._jobs.update_one(unfinished, change)).matched_count)
+        return True
 
     async def job(self, job_id: str) -> Document | None:
         """One job."""
         return await self._jobs.find_one({"_id": job_id})
 
     async def set_job(self, job_id: str, fields: Mapping[str, Any]) -> None:
-        """Set fields of a job."""
-        await self._jobs.update_one({"_id": job_id}, {"$set": {**fields, "updated_at": datetime.now(UTC)}})
+        """Set fields of a job; one that is finished is left as it is."""
+        await self._jobs.update_one(
+            {"_id": job_id, "completed_at": None}, {"$set": {**fields, "updated_at": datetime.now(UTC)}}
+        )
 
     async def close_job(self, job_id: str, fields: Mapping[str, Any], *, keep: timedelta) -> None:
         """End a job; it is kept for `keep`."""

@@ -50,7 +50,10 @@ class Books:
 
     paused: bool = False
     pause_reason: str = ""
+    noted_at: datetime | None = None
+    """When a pause or its end was last written down, by the server's clock."""
     paused_since: datetime | None = None
+    """Since when a pause has been promised: from the answer to `pause` until somebody asks to resume."""
     pending_full_sync: bool = False
     deleted: bool = False
     status: str = "PENDING"
@@ -79,7 +82,7 @@ class Books:
             self.begun.append(run_id)
 
     def work(self, name: str, scheduled: datetime) -> None:
-        """Note an activity that touches the source; one scheduled while the sync is paused is a violation."""
+        """Note an activity that touches the source; one scheduled after a pause was promised is a violation."""
         self.calls[name] += 1
         if self.paused and self.paused_since is not None and scheduled > self.paused_since:
             self.violations.append(f"{name} scheduled at {scheduled} though paused since {self.paused_since}")
@@ -96,6 +99,11 @@ class Books:
                     self.violations.append(f"{run_id}: {counts.stored} stored by history, {len(job.new)} by documents")
             self.failures = self.failures + 1 if status == "failed" else 0 if status == "completed" else self.failures
         return job
+
+    def drop(self, run_id: str) -> None:
+        """Close what is on record of a run that will not begin."""
+        if (job := self.jobs.get(run_id)) is not None and not job.closed:
+            job.status, job.closed = "interrupted", True
 
     def open_jobs(self) -> list[str]:
         """Jobs that nobody has closed."""

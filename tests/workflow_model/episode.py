@@ -48,6 +48,8 @@ class Episode:
         args = TriggerArgs(full_sync=True) if name == "full_sync" else None
         begun = len(self.rig.model.books.begun)
         if signal:
+            if name == "resume":
+                self.rig.model.books.paused_since = None
             await self.rig.handle.signal(update, args=[] if args is None else [args])
             # An update behind it: signals are handled first.
             await self._update("approve_deletes", None)

@@ -168,17 +168,20 @@ class Model:
     @activity.defn(name="begin_run")
     async def begin_run(self, args: BeginArgs) -> BeginResult:
         books = self.books
-        outcome = await self._work("begin_run")
+        try:
+            outcome = await self._work("begin_run")
+        except ApplicationError as error:
+            if error.non_retryable:  # the source refused: the job is on record before it is asked
+                self._record(args)
+            raise
         if books.deleted or outcome == "gone":
+            books.drop(args.run_id)
             return BeginResult(gone=True)
         if books.blocked or outcome == "block":
+            if args.trigger == "scheduled":
+                books.drop(args.run_id)
             return BeginResult(blocked=books.blocked or "connection is FAILED")
-        books.begin(args.run_id)
-        if books.numbered != args.run_id:
-            books.numbered, books.counter = args.run_id, books.counter + 1
-        job = books.jobs.setdefault(args.run_id, Job(args.trigger, args.triggered_by))
-        job.begun, job.full_sync, job.pending_full_sync = True, args.full_sync, args.pending_full_sync
-        books.pending_full_sync, books.status = args.pending_full_sync, "ACTIVE"
+        job = self._record(args)
         plan = RunPlan(
             polling_interval_seconds=books.interval,
             continuous=books.continuous,
@@ -188,10 +191,22 @@ class Model:
         )
         listing = self._list(args.run_id, 0, [Segment()], 1, outcome)
         begun = BeginResult(plan=plan, run_no=books.counter, listing=listing)
-        if listing.complete and not (listing.chunks or listing.absent or books.proposal_id or books.rejected):
+        found = listing.chunks or listing.absent or books.proposal_id or books.rejected
+        if job.closed or (listing.complete and not found):
             finish = FinishArgs(run_id=args.run_id, counts=listing.counts, complete=True)
             begun.finished = self._finish(finish)
         return begun
+
+    def _record(self, args: BeginArgs) -> Job:
+        books = self.books
+        books.begin(args.run_id)
+        if books.numbered != args.run_id:
+            books.numbered, books.counter = args.run_id, books.counter + 1
+        job = books.jobs.setdefault(args.run_id, Job(args.trigger, args.triggered_by))
+        job.begun, job.full_sync, job.pending_full_sync = True, args.full_sync, args.pending_full_sync
+        if not job.closed:
+            books.pending_full_sync, books.status = args.pending_full_sync, "ACTIVE"
+        return job
 
     @activity.defn(name="list_pages")
     async def list_pages(self, args: ListArgs) -> ListResult:
@@ -292,7 +307,7 @@ class Model:
         books = self.books
         if args.paused is not None:
             books.paused, books.pause_reason = args.paused, args.reason
-            books.paused_since = activity.info().started_time if args.paused else None
+            books.noted_at = activity.info().started_time
             if not args.paused:
                 books.failures = 0
         if args.pending_full_sync is not None:

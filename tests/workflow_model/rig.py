@@ -148,8 +148,12 @@ class Rig:
         return job_id
 
     async def update(self, name: str, args: Any = None) -> CommandResult:
-        given = [] if args is None else [args]
+        given, books = [] if args is None else [args], self.model.books
+        if name == "resume":
+            books.paused_since = None
         result: CommandResult = await self.handle.execute_update(name, args=given, result_type=CommandResult)
+        if result.outcome == "paused":
+            books.paused_since = books.noted_at
         return result
 
     async def state(self) -> dict[str, Any]:
@@ -206,7 +210,8 @@ class Rig:
         return found
 
     def check_books(self) -> None:
-        assert self.model.books.violations == []
+        violations = self.model.books.violations
+        assert not violations, violations
 
 
 def check_history(history: WorkflowHistory) -> None:

@@ -133,7 +133,8 @@ async def at_once(client: Client, seed: int) -> None:
 async def test_all_at_once_on_the_real_server(temporal_client: Client, hasty: None) -> None:
     first = int(os.environ.get("TIDEMARK_TEST_SEED") or random.SystemRandom().randrange(10**6))
     seeds = range(first, first + EPISODES)
-    ended = await asyncio.gather(*(at_once(temporal_client, seed) for seed in seeds), return_exceptions=True)
+    episodes = (asyncio.wait_for(at_once(temporal_client, seed), 100) for seed in seeds)  # before pytest's own limit
+    ended = await asyncio.gather(*episodes, return_exceptions=True)
     failed = {seed: error for seed, error in zip(seeds, ended, strict=True) if error is not None}
     for seed, error in failed.items():
         raise AssertionError(f"TIDEMARK_TEST_SEED={seed}, of {list(failed)}: {error!r}") from error
