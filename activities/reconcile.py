@@ -21,7 +21,11 @@ from stores.objects import fence_of
 
 __all__ = ["ReconcileActivities", "outside", "over_gate"]
 
+# Why an object is removed that a pass did not show, where nobody said more.
+_UNSEEN = "source_gone"
 _STEP = 1000
+# One request each at the source; between two steps a hand-back is noticed.
+_CONFIRM_STEP = 100
 _SAMPLE = 20
 _ABSENT_PER_CHUNK = 20_000
 
@@ -86,19 +90,34 @@ class _Removal:
 
     async def _remove(self, chunks: list[str], owned: int) -> ReconcileResult:
         sync = self._context.sync
-        removed = size = 0
+        removed = size = kept = 0
         async for ids, reason in self._absent_with_reason(chunks):
-            for start in range(0, len(ids), _STEP):
+            confirms = self._context.provider.capabilities.confirms and reason == _UNSEEN
+            step = _CONFIRM_STEP if confirms else _STEP
+            for start in range(0, len(ids), step):
                 if self._stop.requested:
                     return ReconcileResult(removed=removed, owned=owned, handed_back=True)
-                keys = [object_id(sync["bucket_id"], sync["connection_id"], i) for i in ids[start : start + _STEP]]
+                gone = ids[start : start + step]
+                if confirms:
+                    there = await self._still_there(gone)
+                    gone, kept = [source_id for source_id in gone if source_id not in there], kept + len(there)
                 n, freed = await self._engine.objects.remove(
-                    self._context.id, keys, fence=self._fence, run_id=self._args.run_id, reason=reason
+                    self._context.id, self._keys(gone), fence=self._fence, run_id=self._args.run_id, reason=reason
                 )
                 removed, size = removed + n, size + freed
         await self._engine.runs.end_removal(self._args.run_id, removed=removed, size=size)
         await self._withdraw(sync)
-        return ReconcileResult(removed=removed, owned=owned)
+        return ReconcileResult(removed=removed, still_there=kept, owned=owned)
+
+    async def _still_there(self, ids: list[str]) -> set[str]:
+        """What the walk left out and the source has; what an earlier attempt has removed is not asked about again."""
+        standing = await self._engine.objects.standing(self._keys(ids))
+        wanted = [source_id for source_id, key in zip(ids, self._keys(ids), strict=True) if key in standing]
+        return await self._context.provider.still_there(self._context.path, wanted) if wanted else set()
+
+    def _keys(self, ids: list[str]) -> list[str]:
+        sync = self._context.sync
+        return [object_id(sync["bucket_id"], sync["connection_id"], source_id) for source_id in ids]
 
     async def _absent(self, chunk_ids: list[str]) -> AsyncIterator[list[str]]:
         async for ids, _ in self._absent_with_reason(chunk_ids):
@@ -115,7 +134,7 @@ class _Removal:
                 later = await self._engine.runs.seen_after(self._args.run_id, ids, ordinal)
                 ids = [source_id for source_id in ids if source_id not in later]
             if ids:
-                yield ids, chunk.get("reason") or "source_gone"
+                yield ids, chunk.get("reason") or _UNSEEN
 
     async def _stage_unseen(self, low: str, high: str) -> list[str]:
         """What is owned within `[low, high)` but was not stamped as seen; an empty `high` is unbounded."""

@@ -180,9 +180,13 @@ class ReconcileArgs:
 
 @dataclass
 class ReconcileResult:
-    """`proposed` removals wait for a person under `proposal_id`; else `removed` says how many are gone."""
+    """`proposed` removals wait for a person under `proposal_id`; else `removed` says how many are gone.
+
+    `still_there`: how many the walk had not shown and the source has all the same; they were kept.
+    """
 
     removed: int = 0
+    still_there: int = 0
     proposed: int = 0
     owned: int = 0
     proposal_id: str = ""

@@ -26,6 +26,9 @@ it says so by `unproven`, keeps no position for that part, and the run is partia
 A cursor is opaque to the caller, holds no secret, is at most 4 KiB, and stays valid across
 processes; a refused cursor is `Transient` with reason `cursor_refused`, and the caller starts over.
 
+Absence. What a complete full walk did not show is gone, unless `capabilities.confirms`: of such a source,
+whose listings have been seen to leave things out, `still_there` is asked by id before anything is removed.
+
 Change feeds. A provider with `capabilities.change_feed` also has `list_changes`: pages of what changed
 since the kept `positions`. Its rows are compared and ingested like any others; what it does not show is
 not absent. Removals are explicit (`removed`), later events win over earlier ones, and whatever cannot
@@ -136,11 +139,16 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What the caller may count on. `ordered`: ids ascend in UTF-8 byte order over the whole walk."""
+    """What the caller may count on.
+
+    `ordered`: ids ascend in UTF-8 byte order over the whole walk. `confirms`: a walk alone proves no absence,
+    `still_there` has to be asked.
+    """
 
     ordered: bool = False
     ranges: bool = False
     change_feed: bool = False
+    confirms: bool = False
     page_limit: int = 1000
 
 
@@ -210,6 +218,13 @@ class Provider(ABC):
     async def list_changes(self, path: str, positions: Positions, cursor: str | None, limit: int) -> Page:
         """One page of what changed since `positions`; only with `capabilities.change_feed`. Errors of `list_page`."""
         raise NotImplementedError((path, positions, cursor, limit))  # pragma: no cover - only change feeds are asked
+
+    async def still_there(self, path: str, ids: Sequence[str]) -> set[str]:
+        """Those of `ids`, not shown by a complete walk of `path`, that the source has within it when asked by id.
+
+        Only with `capabilities.confirms`; at most 100 ids. What is not decided counts as there. Errors of `list_page`.
+        """
+        raise NotImplementedError((path, ids))  # pragma: no cover - only providers that confirm are asked
 
     @abstractmethod
     async def open(self, source: SourceObject, *, any_version: bool = False) -> Content:

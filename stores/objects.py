@@ -93,6 +93,11 @@ class ObjectStore:
         }  # fmt: skip
         return {doc["_id"]: doc async for doc in self._objects.find({"_id": {"$in": list(object_ids)}}, fields)}
 
+    async def standing(self, object_ids: Sequence[str]) -> set[str]:
+        """Those of these ids under which an object stands, not a tombstone."""
+        query = {"_id": {"$in": list(object_ids)}, "tombstone": None}
+        return {doc["_id"] async for doc in self._objects.find(query, {"_id": 1})}
+
     async def insert_new(self, documents: Sequence[Document]) -> list[Document]:
         """Insert known-new objects in one command; returns those whose id was already taken."""
         if not documents:

@@ -73,6 +73,13 @@ class Conclusion:
             owner.reconciling = False
         if result is None or result.handed_back:
             return False
+        if result.still_there:
+            # The walk left things out: what else it did not show is not known either.
+            run.complete = False
+            run.partial_reason = (
+                f"listing_short: {result.still_there} objects were missing from the listing and are still there;"
+                " they were kept"
+            )
         run.removed, run.proposed, run.proposal_id = result.removed, result.proposed, result.proposal_id
         if result.proposal_id or not run.plan.incremental:
             state.proposal_id, state.proposed = result.proposal_id, result.proposed

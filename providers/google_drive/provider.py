@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from providers.base import Attributes, Capabilities, CheckReport, Content, Page, Positions, Provider, SourceObject
@@ -12,6 +12,7 @@ from providers.google_drive.content import attributes_of, open_file
 from providers.google_drive.errors import PROVIDER
 from providers.google_drive.lister import PAGE_LIMIT, Lister
 from providers.google_drive.options import narrow, parse
+from providers.google_drive.presence import still_there
 from providers.google_drive.previews import preview_files, preview_folders
 from providers.google_drive.roots import corpus, find_root, quoted
 from providers.google_drive.transport import Transport
@@ -27,7 +28,7 @@ class GoogleDriveProvider(Provider):
     name: ClassVar[str] = PROVIDER
 
     def __init__(self, config: Mapping[str, Any], credentials: Mapping[str, Any], settings: ProviderSettings) -> None:
-        self.capabilities = Capabilities(change_feed=True, page_limit=PAGE_LIMIT)
+        self.capabilities = Capabilities(change_feed=True, confirms=True, page_limit=PAGE_LIMIT)
         self._settings = settings
         self._drive: str | None = config.get("shared_drive_id") or None
         # Both addresses are the operator's, not a tenant's: a private link is as good as Google's own.
@@ -89,6 +90,10 @@ class GoogleDriveProvider(Provider):
     async def list_changes(self, path: str, positions: Positions, cursor: str | None, limit: int) -> Page:
         """See Provider."""
         return await self._lister.list_changes(parse(path, self._drive), positions, cursor, limit)
+
+    async def still_there(self, path: str, ids: Sequence[str]) -> set[str]:
+        """See Provider and `providers.google_drive.presence`."""
+        return await still_there(self._client, parse(path, self._drive), ids)
 
     async def open(self, source: SourceObject, *, any_version: bool = False) -> Content:
         """See Provider."""

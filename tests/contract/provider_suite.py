@@ -250,6 +250,18 @@ class ProviderContract:
                 break
         assert len(await self._body(provider, row)) == LARGE
 
+    # --- absence
+
+    async def test_what_is_asked_by_id_is_there_or_not(self, source: Source, provider: Provider) -> None:
+        if not provider.capabilities_for(source.path).confirms:
+            return
+        for i in range(12):
+            source.put(f"d{i % 3}/f{i}", b"%d" % i)
+        rows = {row.path: row.id for row in await walk(provider, source.path)}
+        source.remove("d1/f1")
+        there = await provider.still_there(source.path, [*rows.values(), "nobody-ever-had-this-id"])
+        assert there == set(rows.values()) - {rows["d1/f1"]}
+
     # --- change feeds
 
     async def test_a_poll_shows_what_a_full_pass_would(self, source: Source, provider: Provider) -> None:

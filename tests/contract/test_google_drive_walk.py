@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from providers.errors import Transient
 from tests.contract.google_drive_rig import changes, connect, full_pass, poll
 from tests.contract.provider_suite import Places
-from tests.simulators.google_drive import DriveSimulator
+from tests.simulators.google_drive import Answer, DriveSimulator
 
 
 @pytest.mark.parametrize(("files", "folders"), [(1000, 1), (1000, 40), (2000, 300)])
@@ -51,3 +52,21 @@ async def test_a_deep_and_wide_tree_goes_on_anywhere_in_another_process(drive: D
             fresh = connect(drive)
     assert complete and len(seen) == len(set(seen)) == 121
     await fresh.close()
+
+
+async def test_what_was_not_shown_is_absent_only_where_its_id_says_so(drive: DriveSimulator, provider: Any) -> None:
+    tree = drive.tree
+    files = {name: tree.put(f"a/d/{name}", b"x") for name in ("stays", "in bin", "moved", "gone")}
+    files["in bin"].trashed = True
+    tree.move(files["moved"].id, tree.folder("b"))
+    tree.delete(files["gone"].id)
+    root, before = tree.folder("a"), drive.total()
+    assert await provider.still_there(root, [file.id for file in files.values()]) == {files["stays"].id}
+    # The root, the files, and the folders they are in, up to the root or to My Drive.
+    assert drive.total() - before == 1 + 4 + 3
+    # Not to be told is no proof of absence.
+    drive.script("files.get", Answer(genuine=True), Answer.error(403, "insufficientFilePermissions", "No permission"))
+    assert await provider.still_there(root, [files["gone"].id]) == {files["gone"].id}
+    drive.script("files.get", Answer(genuine=True), Answer.error(500, "backendError"))
+    with pytest.raises(Transient):
+        await provider.still_there(root, [files["gone"].id])

@@ -164,6 +164,32 @@ async def test_g07_a_short_listing_is_an_alarm_of_the_run(here: World, drive: Dr
 
 
 @pytest.mark.slow
+async def test_what_a_listing_leaves_out_is_asked_for_by_id_before_it_is_removed(
+    here: World, drive: DriveSimulator
+) -> None:
+    tree = drive.tree
+    files = [tree.put(f"unlisted/d{i % 4}/f{i:02d}.txt", b"%d" % i) for i in range(20)]
+    landing = await here.sync("/unlisted", connection_id=await connect(here.api, drive, "unlisted"))
+    settled(await landing.first(), stored=20)
+    # No listing shows a folder any more; and what is really gone went without a word in the log.
+    drive.calls.lists_forget = {tree.folder("unlisted/d1")}
+    in_bin, moved, deleted = files[0], files[4], files[8]
+    in_bin.trashed = True
+    moved.parent = tree.folder("elsewhere")
+    del tree.files[deleted.id]
+    job = await landing.again(full=True)
+    assert settled(job, seen=12)["removed"] == 3
+    assert job["metadata"]["partial"] and job["metadata"]["partial_reason"].startswith("listing_short: 5 objects")
+    assert len(await landing.objects()) == 17
+    # The next full pass sees it again, and nothing has to be fetched once more.
+    drive.calls.lists_forget.clear()
+    media = drive.counts["files.media"]
+    job = await landing.again(full=True)
+    assert (settled(job, unchanged=17)["removed"], job["metadata"]["partial"]) == (0, False)
+    assert drive.counts["files.media"] == media
+
+
+@pytest.mark.slow
 async def test_g10_what_is_no_longer_visible_is_called_that_and_kept_where_one_wants_it(
     here: World, drive: DriveSimulator
 ) -> None:

@@ -64,6 +64,8 @@ class Calls:
         """Queries for the children of several folders find nothing."""
         self.groups_forget: set[str] = set()
         """Folders whose children are left out where several folders are asked for."""
+        self.lists_forget: set[str] = set()
+        """Files and folders that no listing shows, though they can be asked for by id."""
         self.flat_share = 1.0
         """The share of files that a listing without a folder shows."""
         self.incomplete_search = False
@@ -132,6 +134,7 @@ class Calls:
             found = []
         if len(set(parents)) > 1:
             found = [one for one in found if not self.groups_forget & set(one["parents"])]
+        found = [one for one in found if one["id"] not in self.lists_forget]
         if not parents:
             found = found[: int(len(found) * self.flat_share)]
         page = found[start : start + size]

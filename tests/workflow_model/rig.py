@@ -221,7 +221,10 @@ def check_history(history: WorkflowHistory) -> None:
             failed = event.workflow_task_failed_event_attributes
             # A command that came while the task was being answered: the task is done again, nothing is wrong.
             if "UNHANDLED_COMMAND" not in str(failed):
-                raise AssertionError(f"a workflow task failed: {failed}")
+                before = [
+                    f"{e.event_id} {EventType.Name(e.event_type)[11:]}" for e in history.events[: event.event_id + 5]
+                ]
+                raise AssertionError(f"a workflow task failed: {failed}\nafter {before}")
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW:
             size = event.workflow_execution_continued_as_new_event_attributes.input.ByteSize()
             assert size <= 64 * 1024
