@@ -66,7 +66,9 @@ def main() -> int:
     arguments = [part for group in wanted for part in ("--group", group)]
 
     def sync() -> str:
-        subprocess.run([uv, "sync", "--quiet", "--frozen", *arguments], check=True, cwd=CHECKOUT, env=environment)
+        # Compiled now: where PYTHONDONTWRITEBYTECODE is set every process would compile all of it, in 4 s instead of 2.
+        command = [uv, "sync", "--quiet", "--frozen", "--compile-bytecode", *arguments]
+        subprocess.run(command, check=True, cwd=CHECKOUT, env=environment)
         return str(VENV)
 
     if step("Python packages", sync) is None:

@@ -47,7 +47,7 @@ def install() -> Path:
             raise ToolError("there is no uv to make fakesnow's environment with", "Run `make up`, which installs it.")
         shutil.rmtree(home, ignore_errors=True)
         _run(uv, "venv", "--quiet", "--python", "3.11", str(home))
-        _run(uv, "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), *_PINNED)
+        _run(uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(home / "bin" / "python"), *_PINNED)
         (home / "made-of.txt").write_text("\n".join(_PINNED))
     return home / "bin" / "fakesnow"
 

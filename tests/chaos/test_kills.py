@@ -25,7 +25,9 @@ async def test_workers_killed_at_ten_random_moments(here: World, shaken: Stack) 
     say(f"seed {seed}")
     moments = random.Random(seed)
     source = here.fill(bodies(_OBJECTS))
-    here.s3.faults.get_delay = 0.4
+    here.s3.faults.get_delay = 0.1
+    # The source gives a share before each kill: none is too late, however fast or slow the machine.
+    here.s3.faults.get_allowance = _OBJECTS // (_KILLS + 1)
     landing = await here.sync(source, batch_size=_GROUP)
     job_id = await landing.sync.newest_job()
     began = time.monotonic()
@@ -34,6 +36,8 @@ async def test_workers_killed_at_ten_random_moments(here: World, shaken: Stack) 
         await asyncio.sleep(moments.uniform(0.1, 1.5))
         assert (await landing.sync.job(job_id))["status"] == "running", f"over before kill {kill + 1}"
         await crash(shaken, f"worker-{moments.randint(1, 2)}")
+        here.s3.faults.get_allowance += _OBJECTS // (_KILLS + 1)
+    here.s3.faults.get_allowance = None
     job = await landing.sync.watch(job_id, seconds=150)
     seconds = time.monotonic() - began
     assert job["status"] == "completed", job

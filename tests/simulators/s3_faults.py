@@ -80,6 +80,8 @@ class Faults:
     cut_bodies: float = 0.0
     list_delay: float = 0.0
     get_delay: float = 0.0
+    get_allowance: int | None = None
+    """How many GETs are answered; those beyond wait until it is raised."""
     region: str | None = None
     """Requests signed for another region are answered 301 with this one's name."""
     requester_pays: bool = False
@@ -110,6 +112,7 @@ class FaultyS3:
         self.url = ""
         self._random = random.Random(seed)
         self._scripts: dict[str, deque[Answer]] = {}
+        self._passed = 0
 
     # --- filling and scripting
 
@@ -161,12 +164,19 @@ class FaultyS3:
         self.requests.append((kind, request.raw_path, {k.lower(): v for k, v in request.headers.items()}))
         if kind == "list" and self.faults.list_delay:
             await asyncio.sleep(self.faults.list_delay)
-        elif kind == "get" and self.faults.get_delay:
-            await asyncio.sleep(self.faults.get_delay)
+        elif kind == "get":
+            await self._let_pass()
         script = self._scripts.get(kind)
         if script:
             return await self._send(request, script.popleft())
         return await self._send(request, self._common_fault(request) or self._answer(kind, request, bucket, key, query))
+
+    async def _let_pass(self) -> None:
+        """The standing faults of GETs that take time."""
+        await asyncio.sleep(self.faults.get_delay)
+        while (allowed := self.faults.get_allowance) is not None and self._passed >= allowed:
+            await asyncio.sleep(0.02)
+        self._passed += 1
 
     @staticmethod
     def _kind(method: str, bucket: str, key: str, query: Mapping[str, str]) -> str:
