@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.local import fakesnow, tools
+from deploy.local import tools
+from deploy.local.apart import FAKESNOW, GRAPH_SDK
 from deploy.local.paths import CHECKOUT
 
 __all__ = ["make_master_key", "prepare", "s3_kind"]
@@ -71,8 +72,9 @@ def _steps(purpose: str, *, simulators: bool) -> list[Step]:
     if s3_kind() == "versitygw" or (purpose == "test" and tools.has_go()):
         steps.append(Step("S3 server", tools.find_versitygw, tools.install_versitygw))
     if simulators or purpose == "test":
-        steps.append(Step("Snowflake simulator", fakesnow.find, fakesnow.install))
+        steps.append(Step("Snowflake simulator", FAKESNOW.find, FAKESNOW.install))
     if purpose == "test":
+        steps.append(Step("Microsoft's Graph SDK", GRAPH_SDK.find, GRAPH_SDK.install))
         steps.append(Step("time-skipping test server", tools.find_test_server, tools.install_test_server))
     if purpose == "bench":
         steps.append(Step("rclone", tools.find_rclone, tools.install_rclone))

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local import fakesnow
+from deploy.local.apart import FAKESNOW
 from deploy.local.client import Api, Json
 from deploy.local.ports import Ports
 from deploy.local.services import Service
@@ -83,7 +83,7 @@ class Simulators:
 
 def fakesnow_server(port: int) -> Service:
     """The server behind the Snowflake gate."""
-    program = fakesnow.find()
+    program = FAKESNOW.find()
     if program is None:
         raise ToolError("fakesnow is not installed", "Run `make up SIMULATORS=1`, which sets everything up.")
     argv = [str(program), "--server", "--host", "127.0.0.1", "--port", str(port)]

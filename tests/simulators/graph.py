@@ -203,6 +203,8 @@ class GraphSimulator:
     def _drive(self, drive: Drive, rest: str, query: Mapping[str, str], fields: str) -> Answer:
         if not rest:
             return _ok(drive_json(self.tree, drive))
+        # Other spellings of the same address; Microsoft's own SDK uses these.
+        rest = re.sub(r"^/items/root(?=/|$)", "/root", rest).removesuffix("()")
         if rest == "/root/delta":
             return self._delta(drive, query, fields)
         item: Item | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.local import fakesnow
+from deploy.local.apart import FAKESNOW
 from deploy.local.services import Service
 from deploy.local.simulators import fakesnow_server
 
@@ -11,5 +11,5 @@ __all__ = ["service"]
 
 def service(port: int) -> Service:
     """The server; its environment is made when it is not there yet."""
-    fakesnow.install()
+    FAKESNOW.install()
     return fakesnow_server(port)
