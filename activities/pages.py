@@ -40,7 +40,7 @@ _WALK_SECONDS = 120.0
 _THROTTLE_SECONDS = 2.0
 # Pages between two remembered keys: where later passes may split the walk. A first run lists a few pages at a time,
 # so the second page of an activity has one; a source of a single page needs none.
-_MARK_EVERY, _MARK_FIRST = 8, 2
+_MARK_EVERY, _MARK_FIRST = 4, 2
 # Orders what a feed says: a later page, or a page of a later listing, wins.
 _PAGES_PER_LISTING = 1_000_000
 _AFTER_ALL = 1 << 60

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     sync_window: Annotated[int, Field(ge=1, le=32, description="chunks of one sync in flight at a time")] = 4
     list_segments: Annotated[
         int, Field(ge=1, le=32, description="key ranges listed at once when a source answers slowly")
-    ] = 8
+    ] = 16
     metrics_port: Annotated[
         int, Field(ge=0, le=65535, description="first Prometheus port (one per process); 0: off")
     ] = 0
