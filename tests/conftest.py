@@ -12,7 +12,7 @@
 - `versitygw_s3` (session): `S3Server`: versitygw (checks signatures, folds `a//b`); skipped where it cannot be
 - `s3_server` (session): each of the two in turn
 - `stack` (session): the whole stack of `make up`, on ports of its own: `stack.env`, `.kill()`, `.start()`
-- `make_stack` (function): makes further stacks: `make_stack(workers=2, settings={...}).up()`
+- `make_stack` (function), `make_module_stack` (module): make further stacks: `make_stack(workers=2, settings={…}).up()`
 
 Servers listen below 32768, keep their data in a temporary folder and are ended even when the
 session dies: what a killed session left behind is ended by the next one. A skip fails the session
@@ -26,6 +26,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +200,8 @@ def stack(session_home: Path) -> Iterator[Stack]:
         whole.down()
 
 
-@pytest.fixture
-def make_stack(session_home: Path) -> Iterator[MakeStack]:
+@contextmanager
+def _making(session_home: Path) -> Iterator[MakeStack]:
     made: list[Stack] = []
 
     def make(**options: Any) -> Stack:
@@ -211,6 +212,18 @@ def make_stack(session_home: Path) -> Iterator[MakeStack]:
     yield make
     for one in made:
         one.down(wipe=True)
+
+
+@pytest.fixture
+def make_stack(session_home: Path) -> Iterator[MakeStack]:
+    with _making(session_home) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_module_stack(session_home: Path) -> Iterator[MakeStack]:
+    with _making(session_home) as make:
+        yield make
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

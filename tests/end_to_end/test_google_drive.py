@@ -23,9 +23,9 @@ def drive() -> Iterator[DriveSimulator]:
         yield simulator
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def here(make_stack: Callable[..., Stack], drive: DriveSimulator) -> AsyncIterator[World]:
-    stack = make_stack(
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def here(make_module_stack: Callable[..., Stack], drive: DriveSimulator) -> AsyncIterator[World]:
+    stack = make_module_stack(
         workers=1,
         settings={"TIDEMARK_GOOGLE_API_ENDPOINT": drive.url, "TIDEMARK_GOOGLE_TOKEN_URI": drive.token_uri},
     )

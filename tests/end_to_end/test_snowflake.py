@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,20 +14,20 @@ from deploy.local.stack import Stack
 from tests.chaos.rig import Landing, World, settled, until, world
 from tests.contract.snowflake_rig import PASSWORD, Account, full_pass, shown
 from tests.simulators.s3_faults import FaultyS3
-from tests.simulators.snowflake_gate import GateAnswer
+from tests.simulators.snowflake_gate import GateAnswer, SnowflakeGate
 
 pytest_plugins = ["tests.contract.snowflake_fixtures"]
 
 TIME = "'2026-01-01'::TIMESTAMP"
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def here(make_stack: Callable[..., Stack], account: Account) -> AsyncIterator[World]:
-    stack = make_stack(
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def here(make_module_stack: Callable[..., Stack], snowflake_gate: SnowflakeGate) -> AsyncIterator[World]:
+    stack = make_module_stack(
         workers=1,
         settings={
             "TIDEMARK_SNOWFLAKE_HOST": "127.0.0.1",
-            "TIDEMARK_SNOWFLAKE_PORT": str(account.gate.port),
+            "TIDEMARK_SNOWFLAKE_PORT": str(snowflake_gate.port),
             "TIDEMARK_SNOWFLAKE_PROTOCOL": "http",
         },
     )
@@ -46,7 +47,7 @@ async def connect(api: Api, account: Account, *, password: str = PASSWORD, test:
         "fetch_size": 100,
         "credentials": {"type": "username_password", "username": "loader", "password": password},
     }
-    body: dict[str, Any] = {"name": f"rows {password} {test}", "provider_type": "snowflake", "provider_config": config}
+    body: dict[str, Any] = {"name": f"rows {uuid.uuid4().hex}", "provider_type": "snowflake", "provider_config": config}
     body["test_before_save"] = test
     return str((await api.call("POST", "/organizations/connections", body))["connection_id"])
 

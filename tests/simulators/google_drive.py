@@ -22,6 +22,7 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -61,6 +62,12 @@ class Answer:
         return cls(status, refusal.body(), {k.replace("_", "-"): v for k, v in headers.items()})
 
 
+@cache
+def _key() -> rsa.RSAPrivateKey:
+    """One for all simulators of a process: making one takes as long as a test."""
+    return rsa.generate_private_key(65537, 2048)
+
+
 class DriveSimulator:
     """See the module. `requests` keeps (call, query, headers) of each request."""
 
@@ -79,7 +86,7 @@ class DriveSimulator:
         self._scripts: dict[str, deque[Answer]] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         kept = key_file is not None and key_file.exists()
-        key = _load(key_file) if key_file is not None and kept else rsa.generate_private_key(65537, 2048)
+        key = _load(key_file) if key_file is not None and kept else _key()
         self.private_key = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
