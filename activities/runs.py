@@ -94,14 +94,16 @@ class RunActivities:
         begun = BeginResult(plan=plan, run_no=run_no, listing=result)
         idle = result.complete and not (result.chunks or result.absent or result.proven)
         waiting = context.sync.get("delete_proposal") or context.sync.get("delete_rejected")
+        # Of an unordered full walk only the comparison with what was seen proves an end.
+        whole = idle and (plan.incremental or plan.ordered)
         # An earlier attempt whose answer was lost may have ended the run: what came since is the next run's.
-        if not fresh or (idle and (plan.incremental or (plan.ordered and not waiting))):
+        if not fresh or (whole and (plan.incremental or not waiting)):
             finish = FinishArgs(
                 sync_config_id=args.sync_config_id,
                 run_id=args.run_id,
                 run_no=run_no,
                 counts=result.counts,
-                complete=idle,
+                complete=whole,
                 partial_reason=result.unproven[0][2] if result.unproven else "",
                 incremental=plan.incremental,
                 position_chunks=result.position_chunks,

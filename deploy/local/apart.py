@@ -25,7 +25,7 @@ class Apart:
     program: str
     pinned: tuple[str, ...]
     compiled: bool = True
-    """Whether to compile all of it at once: more is run often than not."""
+    """Whether to compile all of it at once, which pays for what is started often."""
 
     @property
     def _home(self) -> Path:

@@ -13,7 +13,7 @@ from providers.base import Page
 from providers.errors import Denied, Misconfigured, ProviderError, Throttled, Transient
 from tests.contract.google_drive_rig import changes, connect, full_pass
 from tests.contract.provider_suite import Places, read, walk
-from tests.simulators.google_drive import Answer, DriveSimulator
+from tests.simulators.google_drive import Answer, DriveSimulator, foreign_key
 
 
 @pytest.fixture
@@ -176,8 +176,7 @@ def _in_the_credentials(drive: DriveSimulator, mistake: str) -> dict[str, str]:
         return {**grant, "client_secret": "other"} if mistake == "wrong secret" else grant
     credentials = drive.service_account()
     if mistake == "wrong key":
-        with DriveSimulator.running() as other:
-            credentials["private_key"] = other.private_key
+        credentials["private_key"] = foreign_key()
     elif mistake == "no key":
         credentials["private_key"] = BAD_KEY
     elif mistake == "unknown account":

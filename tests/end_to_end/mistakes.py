@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.contract.snowflake_rig import PASSWORD, Account
 from tests.simulators.google_drive import Answer as DriveAnswer
-from tests.simulators.google_drive import DriveSimulator
+from tests.simulators.google_drive import DriveSimulator, foreign_key
 from tests.simulators.graph import Answer as GraphAnswer
 from tests.simulators.graph import GraphSimulator
 from tests.simulators.graph_json import error_json
@@ -119,8 +119,7 @@ def _blocked(sources: Sources) -> None:
 
 def _foreign_key(sources: Sources) -> Mapping[str, Any]:
     del sources
-    with DriveSimulator.running() as other:
-        return {"private_key": other.private_key}
+    return {"private_key": foreign_key()}
 
 
 _S3 = (

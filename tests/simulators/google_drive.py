@@ -37,7 +37,7 @@ from tests.simulators.google_drive_calls import Calls, Refusal
 from tests.simulators.google_drive_tree import Tree
 from tests.simulators.serving import in_thread, listening
 
-__all__ = ["Answer", "DriveSimulator"]
+__all__ = ["Answer", "DriveSimulator", "foreign_key"]
 
 _ROBOT = "robot@project.iam.gserviceaccount.com"
 
@@ -68,6 +68,17 @@ def _key() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
+def _pem(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def foreign_key() -> str:
+    """A private key that no simulator knows, as PEM."""
+    return _pem(rsa.generate_private_key(65537, 2048))
+
+
 class DriveSimulator:
     """See the module. `requests` keeps (call, query, headers) of each request."""
 
@@ -87,9 +98,7 @@ class DriveSimulator:
         self._tokens: dict[str, tuple[str, float]] = {}
         kept = key_file is not None and key_file.exists()
         key = _load(key_file) if key_file is not None and kept else _key()
-        self.private_key = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ).decode()
+        self.private_key = _pem(key)
         if key_file is not None and not kept:
             key_file.touch(mode=0o600)
             key_file.write_text(self.private_key)
