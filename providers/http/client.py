@@ -12,6 +12,7 @@ from typing import NamedTuple
 from providers.endpoints import RefusedAddressError, resolve
 from providers.http.connection import Connection, TransportError
 from providers.http.proxy import Proxy, find_proxy
+from providers.http.tls import trusting
 
 __all__ = ["HttpClient", "Origin", "Response"]
 
@@ -220,11 +221,8 @@ class HttpClient:
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
             bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-            self._tls = ssl.create_default_context(cafile=bundle or None)
-            self._tls.set_alpn_protocols(["http/1.1"])
-            if not self.verify_tls:
-                self._tls.check_hostname = False
-                self._tls.verify_mode = ssl.CERT_NONE
+            bundles = [bundle] if bundle else []
+            self._tls = trusting(*bundles, system=not bundle, verify=self.verify_tls)
         return self._tls
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ import orjson
 from yarl import URL
 
 from providers.errors import Denied, ProviderError, Transient
+from providers.http.tls import trusting
 from providers.settings import ProviderSettings
 from providers.sharepoint.errors import Kind, from_status
 from providers.sharepoint.gate import shared_gate
@@ -158,14 +159,11 @@ class Graph:
             raise ConnectionResetError("client is closed")
         if self._session is None:
             settings = self._settings
-            context = ssl.create_default_context()
-            for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
-                if bundle := os.environ.get(name):
-                    context.load_verify_locations(cafile=bundle)
+            named = (os.environ.get(name) for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=128,
-                    ssl=context,
+                    ssl=trusting(*filter(None, named)),
                     resolver=GuardedResolver(settings.allow_private_endpoints, self._own_host),
                 ),
                 timeout=aiohttp.ClientTimeout(

@@ -23,6 +23,7 @@ import uuid
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -112,10 +113,7 @@ class GraphSimulator:
     def running(cls, port: int = 0, home: Path | None = None) -> Iterator[GraphSimulator]:
         """The server, until the end of the block, in a thread of its own; `home` keeps its CA for the next time."""
         server = cls()
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            in_thread("graph-simulator", server._serving(home or Path(folder), port)),
-        ):
+        with in_thread("graph-simulator", server._serving(home or Path(_folder().name), port)):
             yield server
 
     @contextlib.asynccontextmanager
@@ -345,6 +343,12 @@ def _kind(target: str) -> str:
         if re.fullmatch(pattern, rest):
             return kind
     return "other"
+
+
+@cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    """Where this process keeps one CA for all its simulators: a client reads what it trusts but once."""
+    return tempfile.TemporaryDirectory(prefix="graph-simulator-")
 
 
 def _certificates(ca_file: Path, key_file: Path) -> trustme.CA:
