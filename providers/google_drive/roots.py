@@ -194,7 +194,7 @@ async def _as_root(client: DriveClient, found: Mapping[str, Any], options: Optio
 
 
 class Ancestors:
-    """Paths of folders below a root, found by asking upwards. Lives for one page: folders move."""
+    """Paths of folders (or files) below a root, found by asking upwards. Lives for one page: folders move."""
 
     def __init__(self, client: DriveClient, root: Root) -> None:
         self._client = client
@@ -211,7 +211,7 @@ class Ancestors:
         self._known[str(folder["id"])] = asyncio.ensure_future(told())
 
     async def path(self, folder_id: str) -> str | None:
-        """The path of a folder from the root ("" is the root itself), None where it is not below the root."""
+        """The path of one of them from the root ("" is the root itself), None where it is not below the root."""
         names: list[str] = []
         for _ in range(_MAX_DEPTH):
             if folder_id == self._root.id:

@@ -103,7 +103,6 @@ class HttpClient:
         self.read_timeout = read_timeout
         self._idle: dict[Origin, list[Connection]] = {}
         self._busy: set[Connection] = set()
-        self._tls: ssl.SSLContext | None = None
         self._closed = False
 
     async def request(
@@ -219,11 +218,9 @@ class HttpClient:
         raise OSError(f"{origin.host} has no address")
 
     def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-            bundles = [bundle] if bundle else []
-            self._tls = trusting(*bundles, system=not bundle, verify=self.verify_tls)
-        return self._tls
+        bundle = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
+        bundles = [bundle] if bundle else []
+        return trusting(*bundles, system=not bundle, verify=self.verify_tls)
 
     async def close(self) -> None:
         """Close every connection, also those in use."""

@@ -8,14 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from deploy.local.apart import GRAPH_SDK
+from deploy.local.paths import CHECKOUT
 from tests.contract.sharepoint_rig import Rig, Seen
-from tests.simulators import graph_tree
 
-_SCRIPT = Path(graph_tree.__file__).with_name("graph_sdk.py")
+_SCRIPT = CHECKOUT / "tests" / "simulators" / "graph_sdk.py"
 
 
 async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
