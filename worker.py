@@ -31,8 +31,8 @@ from activities.engine import Engine
 from activities.errors import ErrorInterceptor
 from activities.health import HealthActivities
 from activities.ingest import IngestActivities
+from activities.list_pages import PageActivities
 from activities.maintenance import MaintenanceActivities
-from activities.pages import PageActivities
 from activities.reconcile import ReconcileActivities
 from activities.runs import RunActivities
 from models.logs import configure_logging

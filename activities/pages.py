@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from itertools import pairwise
 
-from temporalio import activity
+import structlog
 
-from activities.contracts import Counts
 from activities.engine import Engine, SyncContext
-from activities.hand_back import Stop, run_until_handed_back
+from activities.hand_back import Stop
 from activities.metrics import count_throttle
 from activities.run_contracts import ListArgs, ListResult, Segment
 from activities.staging import CHUNK_OBJECTS, Staging
@@ -26,7 +25,9 @@ from providers.base import Page, SourceObject, content_part
 from providers.errors import Throttled, Transient
 from stores.positions import SyncPositions
 
-__all__ = ["SLOW_PAGE_SECONDS", "Listing", "PageActivities"]
+__all__ = ["SLOW_PAGE_SECONDS", "Listing", "is_ordered"]
+
+_LOG = structlog.get_logger(__name__)
 
 # A walk is split where pages take this long: then waiting, not comparing, is what costs time.
 SLOW_PAGE_SECONDS = 0.05
@@ -77,7 +78,8 @@ class Listing:
         self._updates = context.reconcile("on_update")
         self._drops = context.reconcile("on_filter_drift")
         self._asks = context.filters is not None and any(context.filters.needs_attributes)
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
+        self._failed_page: Transient | None = None
         self.result = ListResult(segments=[Segment(s.after, s.until, s.cursor) for s in args.segments])
         self._staging = Staging(
             engine.runs,
@@ -93,8 +95,13 @@ class Listing:
         async with asyncio.TaskGroup() as self._walkers:
             for segment in list(self.result.segments):
                 self._walkers.create_task(self._walk(segment))
-        if self._failure is not None:
-            raise self._failure
+        # What was compared before a page failed is handed over: that page then has the three attempts of the next
+        # activity for itself, and a listing of ten thousand pages does not end because one in a hundred fails.
+        failure = self._failure or (None if self._pages else self._failed_page)
+        if failure is not None:
+            raise failure
+        if self._failed_page is not None:
+            _LOG.warning("page failed; what was listed is handed over", pages=self._pages, error=str(self._failed_page))
         self._staging.page_seconds = self.page_seconds
         await self._staging.flush(everything=True)
         result = self.result
@@ -114,6 +121,7 @@ class Listing:
         return (
             self._stop.requested
             or self._failure is not None
+            or self._failed_page is not None
             or bool(self.result.partial_reason)
             or self.result.out_of_order
             or bool(self.result.rescan)
@@ -151,14 +159,20 @@ class Listing:
                 if len(self._page_seconds) == _PAGES_TO_JUDGE and self._split(segment):
                     await _drop(ahead)
                     ahead = None
-        except Throttled as error:
+        except Exception as error:  # noqa: BLE001 - kept to stop the other walkers first, then judged by run()
+            self._stop_for(error)
+        finally:
+            await _drop(ahead)
+
+    def _stop_for(self, error: Exception) -> None:
+        if isinstance(error, Throttled):
             count_throttle(self._context.connection["provider_type"])
             self.result.retry_after = max(self.result.retry_after, error.retry_after or _THROTTLE_SECONDS)
             self.result.counts.throttle_waits += 1
-        except Exception as error:  # noqa: BLE001 - kept to stop the other walkers first, then raised by run()
+        elif isinstance(error, Transient):
+            self._failed_page = self._failed_page or error
+        else:
             self._failure = self._failure or error
-        finally:
-            await _drop(ahead)
 
     def _split(self, segment: Segment) -> bool:
         """Cut what is left of a walk at keys the last pass remembered, if the source proves slow; once per activity."""
@@ -360,30 +374,6 @@ async def _drop(task: asyncio.Task[Page] | None) -> None:
 
 def _no_row(index: int) -> SourceObject:
     raise IndexError(index)  # the page that asks for a full walk has no rows
-
-
-class PageActivities:
-    """The listing activity."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @activity.defn(name="list_pages")
-    async def list_pages(self, args: ListArgs) -> ListResult:
-        """List and compare on from `args.segments`; see `Listing`."""
-        context = await self._engine.open_sync(args.sync_config_id)
-        if wait := context.throttled_for():
-            return ListResult(segments=args.segments, retry_after=wait, counts=Counts(throttle_waits=1))
-        stop = Stop()
-        listing = Listing(
-            self._engine,
-            context,
-            args,
-            stop,
-            attempt=activity.info().attempt,
-            ordered=is_ordered(context) and not args.incremental,
-        )
-        return await run_until_handed_back(listing.run(), stop)
 
 
 def is_ordered(context: SyncContext) -> bool:

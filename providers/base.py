@@ -1,7 +1,8 @@
 """The provider contract. A provider knows one kind of source and three verbs: check, list, open.
 
 A provider
-- never retries, waits or schedules: it raises an error of `providers.errors` and Temporal decides;
+- never retries, waits or schedules: it raises an error of `providers.errors` and Temporal decides (a body that
+  is cut on its way is no refusal: `providers/resuming.py`);
 - never imports temporalio, pymongo or a store: it is handed credentials and gives back objects;
 - is safe to use from many tasks of one event loop at once, and holds bounded memory whatever the
   size of an object or of the source;

@@ -107,33 +107,43 @@ class DriveClient:
         return answer
 
     async def media(
-        self, file_id: str, *, path: str, keys: Mapping[str, str], acknowledge: bool = False, whole_up_to: int
+        self,
+        file_id: str,
+        *,
+        path: str,
+        keys: Mapping[str, str],
+        acknowledge: bool = False,
+        offset: int = 0,
+        whole_up_to: int,
     ) -> Response:
-        """The bytes of a binary file. Any status: the caller looks."""
+        """The bytes of a binary file, from `offset` on. Any status: the caller looks."""
         query = {"alt": "media", "supportsAllDrives": "true", "quotaUser": self._quota_user}
         if acknowledge:
             query["acknowledgeAbuse"] = "true"
-        return await self._bytes(f"files/{quote(file_id, safe='')}", query, path, keys, whole_up_to)
+        url = self._url(f"files/{quote(file_id, safe='')}", query)
+        return await self.fetch(url, path=path, keys=keys, whole_up_to=whole_up_to, offset=offset)
 
     async def export(
         self, file_id: str, mime_type: str, *, path: str, keys: Mapping[str, str], whole_up_to: int
     ) -> Response:
         """A native document in another format. Any status: the caller looks."""
         query = {"mimeType": mime_type, "alt": "media", "quotaUser": self._quota_user}
-        return await self._bytes(f"files/{quote(file_id, safe='')}/export", query, path, keys, whole_up_to)
-
-    async def _bytes(
-        self, target: str, query: Mapping[str, str], path: str, keys: Mapping[str, str], whole_up_to: int
-    ) -> Response:
-        url = f"{self._endpoint}/drive/v3/{target}?{urlencode(query)}"
+        url = self._url(f"files/{quote(file_id, safe='')}/export", query)
         return await self.fetch(url, path=path, keys=keys, whole_up_to=whole_up_to)
 
-    async def fetch(self, url: str, *, path: str, keys: Mapping[str, str] | None = None, whole_up_to: int) -> Response:
-        """GET an address that Google gave; redirects stay at Google's hosts."""
+    def _url(self, target: str, query: Mapping[str, str]) -> str:
+        return f"{self._endpoint}/drive/v3/{target}?{urlencode(query)}"
+
+    async def fetch(
+        self, url: str, *, path: str, keys: Mapping[str, str] | None = None, whole_up_to: int, offset: int = 0
+    ) -> Response:
+        """GET an address that Google gave, from byte `offset` on; redirects stay at Google's hosts."""
         for _ in range(_REDIRECTS):
             if not self._is_google(url):
                 raise Transient("led to a foreign host", provider=PROVIDER, path=path, reason="foreign_redirect")
             headers = {"accept": "*/*", "accept-encoding": "identity", **_key_header(keys)}
+            if offset:
+                headers["range"] = f"bytes={offset}-"
             response = await self._authorised("GET", url, headers, path, whole_up_to=whole_up_to)
             location = response.headers.get("location", "")
             if response.status not in {301, 302, 303, 307, 308} or not location.startswith(("http://", "https://")):

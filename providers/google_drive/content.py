@@ -7,8 +7,9 @@ of change, read when its export has begun. Whether a mismatch is a newer version
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from providers.base import Attributes, Content, SourceObject, content_part
@@ -18,6 +19,7 @@ from providers.google_drive.errors import PROVIDER, from_status, from_transport,
 from providers.google_drive.exports import SHORTCUT, fallback_of
 from providers.google_drive.files import FIELDS, row_of
 from providers.http import Response, TransportError
+from providers.resuming import goes_on, resumed, small_once_more
 
 __all__ = ["attributes_of", "open_file"]
 
@@ -85,14 +87,16 @@ class _Opening:
         self._id = str(source.locator["i"])
         key = source.locator.get("k")
         self._keys: dict[str, str] = {self._id: str(key)} if key else {}
+        self._acknowledge = False
 
     # --- binary files
 
     async def download(self) -> Content:
         """A file's own bytes."""
-        response = await self._media(acknowledge=False)
+        response = await small_once_more(self._media)
         if response.status == 403 and self._source.locator.get("a") and reason_of(response.body) == _ACKNOWLEDGE:
-            response = await self._media(acknowledge=True)
+            self._acknowledge = True
+            response = await small_once_more(self._media)
         if response.status == 416 and self._source.size == 0:
             response.release()
             return self._content(0, body=b"")
@@ -104,7 +108,7 @@ class _Opening:
             raise await self._mismatch(f"{size} bytes are announced where {source.size} were listed", "size_mismatch")
         expected = size if size is not None else source.size
         if response.body is None:
-            return self._content(expected, chunks=self._checked(response, expected))
+            return self._content(expected, chunks=self._checked(response, size, expected))
         body = response.body
         if expected is not None and len(body) != expected:
             raise self._cut(len(body), expected)
@@ -115,14 +119,30 @@ class _Opening:
             await self._unchanged()
         return self._content(len(body), body=body)
 
-    async def _media(self, *, acknowledge: bool) -> Response:
+    async def _media(self, offset: int = 0) -> Response:
         return await self._client.media(
-            self._id, path=self._path, keys=self._keys, acknowledge=acknowledge, whole_up_to=_SMALL_BYTES
+            self._id,
+            path=self._path,
+            keys=self._keys,
+            acknowledge=self._acknowledge,
+            offset=offset,
+            whole_up_to=0 if offset else _SMALL_BYTES,
         )
 
-    async def _checked(self, response: Response, expected: int | None) -> AsyncIterator[bytes]:
+    async def _go_on(self, total: int, offset: int) -> Response:
+        """The rest of a body that was cut; whether it is of the same version, its digest or its stamp tells."""
+        response = await self._media(offset)
+        if goes_on(response.status, response.headers, offset, total):
+            return response
+        if response.status >= 300:
+            raise await self._refused(response)
+        response.release()
+        raise self._cut(offset, total)
+
+    async def _checked(self, response: Response, size: int | None, expected: int | None) -> AsyncIterator[bytes]:
         digest = hashlib.md5(usedforsecurity=False)
-        async with aclosing(self._stream(response, expected)) as chunks:
+        go_on = partial(self._go_on, size) if size else None
+        async with aclosing(self._stream(response, expected, go_on)) as chunks:
             async for chunk in chunks:
                 digest.update(chunk)
                 yield chunk
@@ -187,8 +207,10 @@ class _Opening:
         return reason_of(response.body) == _TOO_LARGE or response.status == 500
 
     async def _exported(self, mime_type: str) -> Response:
-        return await self._client.export(
-            self._id, mime_type, path=self._path, keys=self._keys, whole_up_to=_SMALL_BYTES
+        return await small_once_more(
+            partial(
+                self._client.export, self._id, mime_type, path=self._path, keys=self._keys, whole_up_to=_SMALL_BYTES
+            )
         )
 
     async def _by_link(self, mime_type: str) -> Response | None:
@@ -199,18 +221,24 @@ class _Opening:
         link = (file.get("exportLinks") or {}).get(mime_type)
         if not isinstance(link, str):
             return None
-        return await self._client.fetch(link, path=self._path, whole_up_to=_SMALL_BYTES)
+        return await small_once_more(partial(self._client.fetch, link, path=self._path, whole_up_to=_SMALL_BYTES))
 
-    async def _stream(self, response: Response, expected: int | None) -> AsyncGenerator[bytes]:
+    async def _stream(
+        self,
+        response: Response,
+        expected: int | None,
+        go_on: Callable[[int], Awaitable[Response]] | None = None,
+    ) -> AsyncGenerator[bytes]:
+        received = 0
         try:
-            async for chunk in response.chunks():
-                yield chunk
+            async with aclosing(resumed(response, go_on)) as chunks:
+                async for chunk in chunks:
+                    received += len(chunk)
+                    yield chunk
         except TransportError as error:
             raise from_transport(error, path=self._path) from None
-        finally:
-            response.release()
-        if expected is not None and response.received != expected:
-            raise self._cut(response.received, expected)
+        if expected is not None and received != expected:
+            raise self._cut(received, expected)
 
     # --- both
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC
 from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
+from functools import partial
 
 from providers.base import Attributes, Content, SourceObject
 from providers.errors import Changed, Permanent, Transient
 from providers.http import Response, TransportError
+from providers.resuming import goes_on, resumed, small_once_more
 from providers.s3.client import S3Client
 from providers.s3.errors import from_status, from_transport
 
@@ -28,15 +31,8 @@ async def open_object(
         raise _too_large(source, provider)
     locator = source.locator
     etag = locator.get("e")
-    plain = f'If-Match: "{etag}"\r\n' if etag and not any_version else ""
-    response = await client.send(
-        "GET",
-        locator["b"],
-        locator["k"],
-        plain=plain,
-        signed=[("x-amz-request-payer", "requester")] if locator.get("p") else (),
-        whole_up_to=SMALL_BYTES,
-    )
+    plain = _if_match(etag) if etag and not any_version else ""
+    response = await small_once_more(partial(_get, client, source, plain, SMALL_BYTES))
     headers = response.headers
     if response.status != 200:
         response.release()
@@ -75,8 +71,45 @@ async def open_object(
         _check_length(response.received, expected, source, provider)
         content.body = response.body
     else:
-        content.chunks = _checked(response, expected, source, provider)
+        go_on = (
+            partial(_go_on, client, source, provider=provider, etag=served, total=size)
+            if served and size and not encoded
+            else None
+        )
+        content.chunks = _checked(response, go_on, expected, source, provider)
     return content
+
+
+async def _get(client: S3Client, source: SourceObject, plain: str, whole_up_to: int) -> Response:
+    locator = source.locator
+    signed = [("x-amz-request-payer", "requester")] if locator.get("p") else ()
+    return await client.send("GET", locator["b"], locator["k"], plain=plain, signed=signed, whole_up_to=whole_up_to)
+
+
+def _if_match(etag: str) -> str:
+    return f'If-Match: "{etag}"\r\n'
+
+
+async def _go_on(
+    client: S3Client, source: SourceObject, offset: int, *, provider: str, etag: str, total: int
+) -> Response:
+    """The rest of a body that was cut, of the very version that began."""
+    response = await _get(client, source, f"{_if_match(etag)}Range: bytes={offset}-\r\n", 0)
+    status, headers = response.status, response.headers
+    same = headers.get("etag", etag).removeprefix("W/").strip('"') == etag
+    if same and goes_on(status, headers, offset, total):
+        return response
+    response.release()
+    if status >= 300:
+        raise from_status(status, headers, response.body, provider=provider, path=source.id, root=False)
+    if not same:
+        raise Changed("changed while it was read", provider=provider, path=source.id)
+    raise Transient(
+        f"{offset} of {total} bytes came, and the store does not go on from there",
+        provider=provider,
+        path=source.id,
+        reason="body_cut",
+    )
 
 
 def _too_large(source: SourceObject, provider: str) -> Permanent:
@@ -132,13 +165,18 @@ def _check_length(received: int, expected: int | None, source: SourceObject, pro
 
 
 async def _checked(
-    response: Response, expected: int | None, source: SourceObject, provider: str
+    response: Response,
+    go_on: Callable[[int], Awaitable[Response]] | None,
+    expected: int | None,
+    source: SourceObject,
+    provider: str,
 ) -> AsyncIterator[bytes]:
+    received = 0
     try:
-        async for chunk in response.chunks():
-            yield chunk
+        async with aclosing(resumed(response, go_on)) as chunks:
+            async for chunk in chunks:
+                received += len(chunk)
+                yield chunk
     except TransportError as error:
         raise from_transport(error, provider=provider, path=source.id) from None
-    finally:
-        response.release()
-    _check_length(response.received, expected, source, provider)
+    _check_length(received, expected, source, provider)

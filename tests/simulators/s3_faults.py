@@ -279,8 +279,10 @@ class FaultyS3:
         if "Range" in request.headers:
             if not body:
                 return refuse(416, "InvalidRange")
-            first, last = (int(part) for part in request.headers["Range"].removeprefix("bytes=").split("-"))
-            body, status = body[first : last + 1], 206
+            first, last = request.headers["Range"].removeprefix("bytes=").split("-")
+            part = body[int(first) : int(last) + 1 if last else None]
+            headers["Content-Range"] = f"bytes {first}-{int(first) + len(part) - 1}/{len(body)}"
+            body, status = part, 206
         cut = None
         if not head and self.faults.cut_bodies and self._random.random() < self.faults.cut_bodies:
             self.counts["cut"] += 1

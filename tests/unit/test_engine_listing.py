@@ -29,6 +29,7 @@ from activities.pages import Listing
 from activities.run_contracts import ListArgs, Segment
 from models.settings import Settings
 from providers.base import Capabilities, Page
+from providers.errors import Transient
 from providers.memory import MemoryFile, MemoryProvider
 from stores.database import connect, ensure_indexes
 
@@ -46,6 +47,7 @@ class Found:
     counts: Counts = field(default_factory=Counts)
     taken: int = 0
     listings: int = 0
+    attempts: int = 0
 
 
 class Interrupted(MemoryProvider):
@@ -57,9 +59,14 @@ class Interrupted(MemoryProvider):
         self.pages = 0
         self.stop_after = 0
         self.stop = Stop()
+        self.fail_every = 0
+        self.asked = 0
 
     async def list_page(self, path: str, cursor: str | None, limit: int) -> Page:
         self.pages += 1
+        self.asked += 1
+        if self.fail_every and self.asked % self.fail_every == 0:
+            raise Transient("the store failed to answer", provider="memory", path=path)
         if self.pages >= self.stop_after:
             self.stop.request()
         return await super().list_page(path, cursor, limit)
@@ -87,6 +94,7 @@ class Bench:
         stops: list[int],
         page: int,
         ordered: bool,
+        fail_every: int = 0,
     ) -> Found:
         unique = uuid.uuid4().hex
         sync: dict[str, Any] = {"_id": f"sync_{unique}", "bucket_id": "bkt_1", "connection_id": "conn_1"}
@@ -98,6 +106,7 @@ class Bench:
                 ]
             )
         provider = Interrupted(source, page=page, ordered=ordered)
+        provider.fail_every = fail_every
         mapping = compile_mapping(None, None)
         context = SyncContext(sync, {"_id": "conn_1", "provider_type": "memory"}, {}, provider, "", None, mapping)
         bounds = ["", *sorted(set(cuts)), ""] if ordered else ["", ""]
@@ -115,12 +124,20 @@ class Bench:
         ordered: bool,
     ) -> Found:
         found, runs = Found(), self.engine.runs
+        attempt = 0
         while True:
+            attempt += 1
+            assert attempt <= 3, "no page has more than three attempts"
             provider.pages, provider.stop = 0, Stop()
             provider.stop_after = stops[found.listings] if found.listings < len(stops) else 1_000_000
             args = ListArgs(context.id, run_id, found.listings, segments, room=1_000_000)
-            listing = Listing(self.engine, context, args, provider.stop, attempt=1, ordered=ordered)
-            result = await listing.run()
+            listing = Listing(self.engine, context, args, provider.stop, attempt=attempt, ordered=ordered)
+            found.attempts += 1
+            try:
+                result = await listing.run()
+            except Transient:
+                continue
+            attempt = 0
             found.listings += 1
             found.counts.add(result.counts)
             for chunk in result.chunks:
@@ -163,6 +180,7 @@ def _print(content: bytes, stamp: int) -> str:
     page=st.integers(1, 5),
     rows=st.sampled_from([1, 2, 7, stored_ahead.SLICE]),
     ordered=st.booleans(),
+    fail_every=st.sampled_from([0, 2, 3, 7]),
 )
 def test_comparison_is_the_set_difference(
     bench: Bench,
@@ -175,6 +193,7 @@ def test_comparison_is_the_set_difference(
     page: int,
     rows: int,
     ordered: bool,
+    fail_every: int,
 ) -> None:
     files = {name: MemoryFile(content, _T + timedelta(hours=stamp)) for name, (content, stamp) in source.items()}
     # Stored: some of the source as it is, some of it older, some that is no longer there.
@@ -186,7 +205,7 @@ def test_comparison_is_the_set_difference(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stored_ahead, "SLICE", rows)
         found = bench.loop.run_until_complete(
-            bench.compare(files, stored, cuts=cuts, stops=stops, page=page, ordered=ordered)
+            bench.compare(files, stored, cuts=cuts, stops=stops, page=page, ordered=ordered, fail_every=fail_every)
         )
     expected = {}
     for name, file in files.items():
@@ -215,3 +234,13 @@ def test_a_great_loss_is_read_in_slices(bench: Bench, monkeypatch: pytest.Monkey
     monkeypatch.setattr(bench.engine.runs, "stage", watch)
     found = bench.loop.run_until_complete(bench.compare({}, stored, cuts=[], stops=[], page=5, ordered=True))
     assert sorted(found.absent) == sorted(stored) and max(staged) <= 20_000
+
+
+def test_a_page_that_fails_costs_no_page_before_it(bench: Bench) -> None:
+    files = {f"k{number:03}": MemoryFile(b"x", _T) for number in range(100)}
+    found = bench.loop.run_until_complete(
+        bench.compare(files, {}, cuts=[], stops=[], page=1, ordered=True, fail_every=10)
+    )
+    # 111 requests for 100 pages, eleven of which failed: twelve listings, none of which was an attempt in vain.
+    assert len(found.work) == 100
+    assert (found.attempts, found.listings) == (12, 12)
