@@ -29,6 +29,7 @@ class TableSource(Source):
         self.account = account
         self.key = key
         self.clock = 0
+        self.names: set[str] = set()
         declared = {"declared": "PRIMARY KEY", "configured": "", "none": ""}[key]
         account.run(f"CREATE TABLE FILES (NAME VARCHAR {declared}, BODY VARCHAR, WRITTEN TIMESTAMP_NTZ)")
         account.run("CREATE TABLE OTHER (NAME VARCHAR)", "INSERT INTO OTHER VALUES ('not ours')")
@@ -38,13 +39,24 @@ class TableSource(Source):
         return self.account.open(incremental_column="written", primary_key_columns=keys)
 
     def put(self, name: str, body: bytes) -> None:
-        self.remove(name)
-        self.clock += 1
         text = body.decode("latin-1").replace("\\", "\\\\").replace("'", "''")
+        self._write(name, f"'{text}'")
+
+    def put_repeated(self, name: str, unit: str, size: int) -> None:
+        """A text of `size` characters; fakesnow needs seconds to parse a long literal."""
+        characters, unit = len(unit), unit.replace("\\", "\\\\").replace("'", "''")
+        self._write(name, f"LEFT(REPEAT('{unit}', {size // characters + 1}), {size})")
+
+    def _write(self, name: str, text: str) -> None:
+        if name in self.names:
+            self.remove(name)
+        self.names.add(name)
+        self.clock += 1
         at = f"DATEADD(second, {self.clock}, '2026-01-01'::TIMESTAMP)"
-        self.account.run(f"INSERT INTO FILES SELECT '{name}', '{text}', {at}")
+        self.account.run(f"INSERT INTO FILES SELECT '{name}', {text}, {at}")
 
     def remove(self, name: str) -> None:
+        self.names.discard(name)
         self.account.run(f"DELETE FROM FILES WHERE NAME = '{name}'")
 
 
@@ -73,8 +85,10 @@ class TestSnowflake(ProviderContract):
 
     @pytest.mark.parametrize("size", [0, 1, 4096, 1024 * 1024, LARGE])
     async def test_open_gives_the_bytes(self, source: Source, provider: Provider, size: int) -> None:
-        body = ("a'b\\c\n\"é{}" * (size // 9 + 1))[:size].encode("latin-1")
-        source.put("file.bin", body)
+        assert isinstance(source, TableSource)
+        unit = "a'b\\c\n\"é{}"
+        body = (unit * (size // len(unit) + 1))[:size].encode("latin-1")
+        source.put_repeated("file.bin", unit, size)
         [row] = await walk(provider, source.path)
         content = await provider.open(row)
         raw = await read(content)

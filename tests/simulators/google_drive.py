@@ -40,6 +40,8 @@ from tests.simulators.serving import in_thread, listening
 __all__ = ["Answer", "DriveSimulator", "foreign_key"]
 
 _ROBOT = "robot@project.iam.gserviceaccount.com"
+# Google's are 2,048; each opening of a connection checks its key anew, and a test should not spend its time on that.
+_KEY_BITS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Answer:
 @cache
 def _key() -> rsa.RSAPrivateKey:
     """One for all simulators of a process: making one takes as long as a test."""
-    return rsa.generate_private_key(65537, 2048)
+    return rsa.generate_private_key(65537, _KEY_BITS)
 
 
 def _pem(key: rsa.RSAPrivateKey) -> str:
@@ -76,7 +78,7 @@ def _pem(key: rsa.RSAPrivateKey) -> str:
 
 def foreign_key() -> str:
     """A private key that no simulator knows, as PEM."""
-    return _pem(rsa.generate_private_key(65537, 2048))
+    return _pem(rsa.generate_private_key(65537, _KEY_BITS))
 
 
 class DriveSimulator:
