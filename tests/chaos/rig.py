@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import sys
@@ -27,6 +28,7 @@ from deploy.local.stack import Stack
 from tests.simulators.s3_faults import FaultyS3
 
 __all__ = [
+    "FULL",
     "World",
     "bodies",
     "crash",
@@ -40,6 +42,8 @@ __all__ = [
     "world",
 ]
 
+FULL = os.environ.get("TIDEMARK_TEST_SCALE") == "full"
+"""Whether the sizes and times of the issue are asked for, which take a quarter of an hour."""
 _FETCHERS = 16
 _SCHEMA = {"content": {"type": "text"}}
 

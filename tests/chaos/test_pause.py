@@ -10,22 +10,22 @@ import time
 import pytest
 
 from deploy.local.stack import Stack
-from tests.chaos.rig import World, bodies, fetched, gets, say, settled, until
+from tests.chaos.rig import FULL, World, bodies, fetched, gets, say, settled, until
 
 pytestmark = pytest.mark.slow
 
-# The issue asks for a minute; ten seconds show the same, and `PAUSE_SECONDS=60` shows it whole.
-_PAUSE_SECONDS = float(os.environ.get("PAUSE_SECONDS", "10"))
+# Half the objects and a sixth of the pause show the same; the whole is asked for as in `test_scale.py`.
+_COUNT, _PAUSE_SECONDS = (20_000, 60) if FULL else (10_000, 10)
 
 
 @pytest.mark.timeout(240)
 async def test_pause_stops_within_five_seconds_and_resume_fetches_nothing_twice(here: World) -> None:
-    count = 20_000
+    count = _COUNT
     source = here.fill(bodies(count))
     here.s3.faults.get_delay = 0.05
     landing = await here.sync(source)
     job_id = await landing.sync.newest_job()
-    await until(lambda: _reached(here, source, 4000))
+    await until(lambda: _reached(here, source, count // 5))
     asked = time.monotonic()
     await landing.sync.pause()
     answered = time.monotonic() - asked
@@ -37,6 +37,7 @@ async def test_pause_stops_within_five_seconds_and_resume_fetches_nothing_twice(
     assert (shown["paused"], shown["status"], shown["is_active"]) == (True, "SUSPENDED", False)
     job = await landing.sync.job(job_id)
     assert job["status"] == "interrupted", job
+    here.s3.faults.get_delay = 0
     await landing.sync.resume()
     job = await landing.sync.watch(job_id, seconds=120, resumed=True)
     assert (job["status"], job["trigger"]) == ("completed", "resume"), job

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -23,15 +22,14 @@ import pytest
 from deploy.local.client import Json
 from deploy.local.stack import Stack
 from models.ids import object_id
-from tests.chaos.rig import Landing, World, say, settled
+from tests.chaos.rig import FULL, Landing, World, say, settled
 from tests.chaos.synthetic import fingerprint_of, giant_block, key_of, synthetic_s3
 
 pytestmark = pytest.mark.slow
 
-_FULL = os.environ.get("TIDEMARK_TEST_SCALE") == "full"
-_GIANT = (3 << 30) if _FULL else (512 << 20)
-_POLLED = 1_000_000 if _FULL else 100_000
-_FIRST = 1_000_000 if _FULL else 20_000
+_GIANT = (3 << 30) if FULL else (512 << 20)
+_POLLED = 1_000_000 if FULL else 100_000
+_FIRST = 1_000_000 if FULL else 20_000
 _EVENTS = 4096
 _MIB = 1 << 20
 _PLANTED_AT_ONCE = 10_000
