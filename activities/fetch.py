@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 
@@ -112,15 +113,14 @@ class Fetcher:
         return fetched
 
     async def _stream(self, content: Content) -> tuple[str, int]:
-        assert content.chunks is not None  # the provider contract: a body or chunks
         size = 0
-        async with self._blobs.writer(content.size) as writer:
-            async for chunk in content.chunks:
-                size += len(chunk)
+        async with self._blobs.writer(content.size) as writer, aclosing(content.into(writer.room)) as counts:
+            async for count in counts:
+                size += count
                 if size > self._limit:
                     message = f"more than {self._limit} bytes (TIDEMARK_MAX_OBJECT_BYTES)"
                     raise Permanent(message, provider=self._provider.name, path=content.source.path, reason="over_size")
-                await writer.write(chunk)
+                await writer.filled(count)
             return await writer.finish(), size
 
 

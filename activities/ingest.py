@@ -120,6 +120,9 @@ class ChunkIngestion:
                     self._pace.leave()
                 if fetched is None:
                     self._release(budget)
+                elif fetched.body is None:
+                    # A stream is in the store already: what waits for the commit is its name.
+                    self._give(budget)
                 else:
                     fetched.budget = budget
                 self._queue.put_nowait(fetched)
@@ -127,9 +130,12 @@ class ChunkIngestion:
             self._fetchers -= 1
             self._queue.put_nowait(None)
 
-    def _release(self, budget: int) -> None:
+    def _give(self, budget: int) -> None:
         self._held -= budget
         self._engine.memory.give(budget)
+
+    def _release(self, budget: int) -> None:
+        self._give(budget)
         self._permits.release()
 
     async def _fetch(self, item: Document) -> Fetched | None:

@@ -46,7 +46,8 @@ The body is verified while it is read: a body shorter or longer than announced i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Protocol
@@ -61,9 +62,13 @@ __all__ = [
     "Page",
     "Positions",
     "Provider",
+    "Room",
     "SourceObject",
     "content_part",
 ]
+
+Room = Callable[[], memoryview]
+"""Where the next bytes of an object are wanted; never empty. It is asked anew for each portion."""
 
 
 def content_part(fingerprint: str) -> str:
@@ -164,10 +169,12 @@ class Attributes:
 
 @dataclass(slots=True)
 class Content:
-    """An opened object. Either `body` holds it whole (small ones) or `chunks` yields it once.
+    """An opened object: `body` holds it whole (small ones), or `chunks` or `fills` give it once.
 
-    `size` is what will be delivered, in bytes, or None where the provider cannot know before the end.
-    `attributes` is filled where the answer carried them for free (S3 user metadata), else None.
+    `fills(room)` reads it to where `room()` says, each time something is there, and yields how many bytes that was:
+    what comes from a socket is copied nowhere on its way. `size` is what will be delivered, in bytes, or None where
+    the provider cannot know before the end. `attributes` is filled where the answer carried them for free (S3 user
+    metadata), else None.
     """
 
     source: SourceObject
@@ -176,6 +183,32 @@ class Content:
     body: bytes | None = None
     chunks: AsyncIterator[bytes] | None = None
     attributes: Attributes | None = None
+    fills: Callable[[Room], AsyncGenerator[int]] | None = None
+
+    async def into(self, room: Room) -> AsyncGenerator[int]:
+        """The object in whatever form it came, by `fills`."""
+        if self.fills is not None:
+            async with aclosing(self.fills(room)) as counts:
+                async for count in counts:
+                    yield count
+        elif self.chunks is not None:
+            async for chunk in self.chunks:
+                for count in _copied(chunk, room):
+                    yield count
+        else:
+            assert self.body is not None
+            for count in _copied(self.body, room):
+                yield count
+
+
+def _copied(piece: bytes, room: Room) -> Iterator[int]:
+    rest = memoryview(piece)
+    while rest:
+        target = room()
+        count = min(len(target), len(rest))
+        target[:count] = rest[:count]
+        yield count
+        rest = rest[count:]
 
 
 @dataclass(slots=True)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 
+from providers.base import Room
 from providers.errors import Transient
 from providers.http import Response, TransportError
 
@@ -29,8 +31,10 @@ async def small_once_more(ask: Callable[[], Awaitable[Response]]) -> Response:
     return await ask()
 
 
-async def resumed(response: Response, go_on: Callable[[int], Awaitable[Response]] | None) -> AsyncGenerator[bytes]:
-    """The body of `response` in pieces, by further requests where it is cut or falls silent.
+async def resumed(
+    response: Response, go_on: Callable[[int], Awaitable[Response]] | None, room: Room
+) -> AsyncGenerator[int]:
+    """The body of `response` as `Response.fill` gives it, by further requests where it is cut or falls silent.
 
     `go_on(offset)` asks for the rest from that byte on, and answers for its being of the same body; None where the
     source cannot do that. Raises TransportError, and what `go_on` raises. Responses are released whatever happens.
@@ -40,9 +44,10 @@ async def resumed(response: Response, go_on: Callable[[int], Awaitable[Response]
         while True:
             began = offset
             try:
-                async for chunk in response.chunks():
-                    offset += len(chunk)
-                    yield chunk
+                async with aclosing(response.fill(room)) as counts:
+                    async for count in counts:
+                        offset += count
+                        yield count
                 return
             except TransportError:
                 came = offset - began

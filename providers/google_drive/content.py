@@ -7,12 +7,12 @@ of change, read when its export has begun. Whether a mismatch is a newer version
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from providers.base import Attributes, Content, SourceObject, content_part
+from providers.base import Attributes, Content, Room, SourceObject, content_part
 from providers.errors import Changed, Denied, Gone, Misconfigured, Permanent, ProviderError, Transient
 from providers.google_drive.client import DriveClient
 from providers.google_drive.errors import PROVIDER, from_status, from_transport, reason_of
@@ -108,7 +108,7 @@ class _Opening:
             raise await self._mismatch(f"{size} bytes are announced where {source.size} were listed", "size_mismatch")
         expected = size if size is not None else source.size
         if response.body is None:
-            return self._content(expected, chunks=self._checked(response, size, expected))
+            return self._content(expected, fills=partial(self._checked, response, size, expected))
         body = response.body
         if expected is not None and len(body) != expected:
             raise self._cut(len(body), expected)
@@ -139,13 +139,22 @@ class _Opening:
         response.release()
         raise self._cut(offset, total)
 
-    async def _checked(self, response: Response, size: int | None, expected: int | None) -> AsyncIterator[bytes]:
+    async def _checked(
+        self, response: Response, size: int | None, expected: int | None, room: Room
+    ) -> AsyncGenerator[int]:
         digest = hashlib.md5(usedforsecurity=False)
         go_on = partial(self._go_on, size) if size else None
-        async with aclosing(self._stream(response, expected, go_on)) as chunks:
-            async for chunk in chunks:
-                digest.update(chunk)
-                yield chunk
+        target = memoryview(b"")
+
+        def next_room() -> memoryview:
+            nonlocal target
+            target = room()
+            return target
+
+        async with aclosing(self._stream(response, expected, next_room, go_on)) as counts:
+            async for count in counts:
+                digest.update(target[:count])
+                yield count
         listed = self._source.locator.get("m")
         if listed and digest.hexdigest() != listed:
             raise await self._mismatch("the bytes are not those that were listed", "digest_mismatch")
@@ -199,7 +208,7 @@ class _Opening:
             if expected is not None and len(response.body) != expected:
                 raise self._cut(len(response.body), expected)
             return self._content(len(response.body), body=response.body, mime_type=wanted)
-        return self._content(expected, chunks=self._stream(response, expected), mime_type=wanted)
+        return self._content(expected, fills=partial(self._stream, response, expected), mime_type=wanted)
 
     @staticmethod
     def _too_large(response: Response) -> bool:
@@ -227,14 +236,15 @@ class _Opening:
         self,
         response: Response,
         expected: int | None,
+        room: Room,
         go_on: Callable[[int], Awaitable[Response]] | None = None,
-    ) -> AsyncGenerator[bytes]:
+    ) -> AsyncGenerator[int]:
         received = 0
         try:
-            async with aclosing(resumed(response, go_on)) as chunks:
-                async for chunk in chunks:
-                    received += len(chunk)
-                    yield chunk
+            async with aclosing(resumed(response, go_on, room)) as counts:
+                async for count in counts:
+                    received += count
+                    yield count
         except TransportError as error:
             raise from_transport(error, path=self._path) from None
         if expected is not None and received != expected:
@@ -258,11 +268,11 @@ class _Opening:
         size: int | None,
         *,
         body: bytes | None = None,
-        chunks: AsyncIterator[bytes] | None = None,
+        fills: Callable[[Room], AsyncGenerator[int]] | None = None,
         mime_type: str | None = None,
     ) -> Content:
         source = self._source
-        return Content(source, size, mime_type or source.mime_type, body, chunks, attributes_of(source))
+        return Content(source, size, mime_type or source.mime_type, body, attributes=attributes_of(source), fills=fills)
 
 
 def _length(response: Response) -> int | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
+from providers.base import Room
 from providers.endpoints import RefusedAddressError, resolve
-from providers.http.connection import Connection, TransportError
+from providers.http.connection import SCRATCH_BYTES, Connection, TransportError
 from providers.http.proxy import Proxy, find_proxy
 from providers.http.tls import trusting
 
@@ -50,20 +53,33 @@ class Response:
     _origin: Origin
     received: int = field(default=0)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body in pieces as they arrive, once. Raises TransportError when it is cut."""
+    async def fill(self, room: Room) -> AsyncGenerator[int]:
+        """The body, once, read to where `room` says; how many bytes of it each time.
+
+        `room()` is asked when there is something to read. Raises TransportError when it is cut.
+        """
         connection = self._connection
-        if connection is None:
-            if self.body:
-                yield self.body
-            return
+        rest = memoryview(self.body or b"")
+        while connection is None and rest:
+            target = room()
+            count = min(len(target), len(rest))
+            target[:count], rest = rest[:count], rest[count:]
+            yield count
         try:
-            while parts := await connection.read(self._client.read_timeout):
-                for part in parts:
-                    self.received += len(part)
-                    yield part
+            while connection is not None and not connection.exhausted:
+                count = await connection.read_into(room(), self._client.read_timeout)
+                self.received += count
+                if count:
+                    yield count
         finally:
             self.release()
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """The body in pieces, once. Raises TransportError when it is cut."""
+        piece = memoryview(bytearray(SCRATCH_BYTES))
+        async with aclosing(self.fill(lambda: piece)) as counts:
+            async for count in counts:
+                yield bytes(piece[:count])
 
     async def read(self, limit: int) -> bytes:
         """The whole body, at most `limit` bytes. Raises TransportError."""
@@ -104,6 +120,7 @@ class HttpClient:
         self._idle: dict[Origin, list[Connection]] = {}
         self._busy: set[Connection] = set()
         self._closed = False
+        self._scratch = bytearray(SCRATCH_BYTES)
 
     async def request(
         self, origin: Origin, head: bytes, *, head_only: bool = False, whole_up_to: int = 1024 * 1024
@@ -135,8 +152,7 @@ class HttpClient:
             break
         response = Response(connection.status, connection.headers, None, connection, self, origin)
         if connection.done:
-            parts = await connection.read(self.read_timeout)
-            response.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            response.body = connection.take()
             response.received = len(response.body)
             response.release()
         return response
@@ -165,15 +181,15 @@ class HttpClient:
     async def _connect(self, origin: Origin) -> Connection:
         if self._closed:
             raise TransportError("connect", "client is closed")
-        loop = asyncio.get_running_loop()
+        make = partial(Connection, asyncio.get_running_loop(), self._scratch)
         proxy = find_proxy(origin.scheme, origin.host)
         try:
             async with asyncio.timeout(self.connect_timeout):
                 addresses = await self._addresses(origin, proxy)
                 tls = self._context() if origin.scheme == "https" else None
                 if proxy is not None:
-                    return await proxy.connect(loop, origin.authority, origin.host, tls)
-                return await self._first(loop, addresses, origin, tls)
+                    return await proxy.connect(make, origin.authority, origin.host, tls)
+                return await self._first(make, addresses, origin, tls)
         except TimeoutError:
             raise TransportError("timeout", f"{origin.host}: no connection within {self.connect_timeout:g} s") from None
         except RefusedAddressError as error:
@@ -197,13 +213,14 @@ class HttpClient:
             return []  # only the proxy can see that name; where it may go is the proxy's business
 
     async def _first(
-        self, loop: asyncio.AbstractEventLoop, addresses: list[str], origin: Origin, tls: ssl.SSLContext | None
+        self, make: Callable[[], Connection], addresses: list[str], origin: Origin, tls: ssl.SSLContext | None
     ) -> Connection:
         """Connect to the first address that answers: the checked address itself, never the name again."""
+        loop = asyncio.get_running_loop()
         for position, address in enumerate(addresses):
             try:
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop),
+                    make,
                     address,
                     origin.port,
                     ssl=tls,

@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import httptools
 
-__all__ = ["Connection", "TransportError"]
+__all__ = ["SCRATCH_BYTES", "Connection", "TransportError"]
 
-# Bytes of a body that may wait here for a slow reader before the socket is paused.
+# Bytes of a body without a length that may wait here for a slow reader before the socket is paused.
 _PAUSE_AT = 1024 * 1024
+SCRATCH_BYTES = 256 * 1024
+"""What one read of a socket brings at most, where nobody has given it a place to go to."""
 # More than any store sends; a peer that goes on and on must not fill our memory.
 _MAX_HEADER_BYTES = 64 * 1024
 
@@ -23,14 +25,22 @@ class TransportError(Exception):
         super().__init__(message)
 
 
-class Connection(asyncio.Protocol):
-    """A protocol with at most one exchange at a time. All methods run on the event loop."""
+class Connection(asyncio.BufferedProtocol):
+    """A protocol with at most one exchange at a time. All methods run on the event loop.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `scratch` may be shared by all connections of the loop: what is read into it is taken out at once. The body of an
+    answer with a length is read from the socket straight to where its reader wants it; while no reader waits for
+    it, it stays in the kernel, where it holds the sender back.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, scratch: bytearray) -> None:
         self._loop = loop
+        self._scratch = memoryview(scratch)
         self.transport: asyncio.Transport | None = None
         self.closed = False
         self.idle_since = 0.0
+        self._arrived = 0
+        self._paused = False
         self._parser: Any = httptools.HttpResponseParser(self)
         self._head_only = False
         self._whole_up_to = 0
@@ -50,7 +60,8 @@ class Connection(asyncio.Protocol):
         self._missing = 0
         self._chunks: list[bytes] = []
         self._buffered = 0
-        self._paused = False
+        self._target: memoryview | None = None
+        self._filled = 0
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -69,20 +80,55 @@ class Connection(asyncio.Protocol):
             self.transport.write(data)
         return waiter
 
-    async def read(self, timeout: float) -> list[bytes]:  # noqa: ASYNC109
-        """What has arrived of the body since the last call; empty at its end. Raises TransportError."""
-        while not self._chunks and not self.done:
+    async def read_into(self, target: memoryview, timeout: float) -> int:  # noqa: ASYNC109
+        """Read on into `target`; 0 at the end of the body. Raises TransportError when nothing comes any more.
+
+        A body with a length fills it whole unless it ends or is cut before; after a cut, the next call raises.
+        """
+        while not (filled := self._drain(target)) and not self.done:
             if self._error is not None:
                 raise self._error
+            if self._missing:
+                break
             await self._wait(timeout)
-        if self._error is not None and not self.done:
-            raise self._error
-        chunks, self._chunks = self._chunks, []
-        self._buffered = 0
-        if self._paused and self.transport is not None:
-            self._paused = False
-            self.transport.resume_reading()
-        return chunks
+        if filled == len(target) or self.done or self._error is not None or not self._missing:
+            return filled
+        self._target, self._filled = target, filled
+        try:
+            await self._wait(timeout)
+        except TransportError:
+            if not self._filled:
+                raise
+        finally:
+            # From here on not a byte goes there, whatever still arrives.
+            self._target = None
+            self._hold()
+        return self._filled
+
+    def _drain(self, target: memoryview) -> int:
+        """Move what waits here."""
+        filled = 0
+        while self._chunks and filled < len(target):
+            chunk = self._chunks[0]
+            some = chunk[: len(target) - filled]
+            target[filled : filled + len(some)] = some
+            filled += len(some)
+            if len(some) == len(chunk):
+                del self._chunks[0]
+            else:
+                self._chunks[0] = chunk[len(some) :]
+        self._buffered -= filled
+        return filled
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the body has been read to its end."""
+        return self.done and not self._chunks
+
+    def take(self) -> bytes:
+        """The whole body, once it is there."""
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def abort(self) -> None:
         """Close at once; what was not read is lost."""
@@ -94,8 +140,26 @@ class Connection(asyncio.Protocol):
 
     def _wait(self, timeout: float) -> asyncio.Future[None]:
         self._waiter = self._loop.create_future()
-        self._timer = self._loop.call_later(timeout, self._fail, "timeout", f"no byte for {timeout:g} s")
+        self._flow()
+        self._timer = self._loop.call_later(timeout, self._expire, timeout, self._arrived)
         return self._waiter
+
+    def _expire(self, timeout: float, arrived: int) -> None:
+        """The time to wait counts from the last byte."""
+        if self._arrived == arrived:
+            self._fail("timeout", f"no byte for {timeout:g} s")
+        else:
+            self._timer = self._loop.call_later(timeout, self._expire, timeout, self._arrived)
+
+    def _hold(self) -> None:
+        if not (self._paused or self.done or self.closed) and self.transport is not None:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def _flow(self) -> None:
+        if self._paused and not self.closed and self.transport is not None:
+            self._paused = False
+            self.transport.resume_reading()
 
     def _wake(self) -> None:
         if self._timer is not None:
@@ -120,8 +184,30 @@ class Connection(asyncio.Protocol):
         """See asyncio.Protocol."""
         self.transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
-        """See asyncio.Protocol."""
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See asyncio.BufferedProtocol."""
+        del sizehint
+        if self._target is None:
+            return self._scratch
+        return self._target[self._filled : self._filled + self._missing]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See asyncio.BufferedProtocol."""
+        self._arrived += nbytes
+        if self._target is None:
+            self._received(bytes(self._scratch[:nbytes]))
+            return
+        self._filled += nbytes
+        self.received += nbytes
+        self._missing -= nbytes
+        if not self._missing:
+            self._end()
+        if self.done or self._filled == len(self._target):
+            self._target = None
+            self._hold()
+            self._wake()
+
+    def _received(self, data: bytes) -> None:
         if self.done or self._error is not None:
             # Bytes that nobody asked for: the peer is out of step, nothing on this connection can be trusted.
             self.keep_alive = False
@@ -141,8 +227,11 @@ class Connection(asyncio.Protocol):
         self._missing -= len(data)
         self.on_body(data)
         if not self._missing:
-            self._parser = httptools.HttpResponseParser(self)
-            self.done = True
+            self._end()
+
+    def _end(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.done = True
 
     def _parse(self, data: bytes) -> None:
         if not self._headers_complete:
@@ -163,10 +252,8 @@ class Connection(asyncio.Protocol):
         """Wake who waits, and hold the peer back while nobody reads."""
         if self.done or (self._buffered and self._ready()):
             self._wake()
-        if self._buffered >= _PAUSE_AT and self.received > self._whole_up_to and not (self._paused or self.done):
-            self._paused = True
-            assert self.transport is not None
-            self.transport.pause_reading()
+        if self._buffered and self._ready() and (self._missing or self._buffered >= _PAUSE_AT):
+            self._hold()
 
     def _ready(self) -> bool:
         """Whether a waiting reader should be woken although the body is not whole."""

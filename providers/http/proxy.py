@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
@@ -22,11 +23,12 @@ class Proxy(NamedTuple):
     authorization: str | None
 
     async def connect(
-        self, loop: asyncio.AbstractEventLoop, authority: str, server_name: str, tls: ssl.SSLContext | None
+        self, make: Callable[[], Connection], authority: str, server_name: str, tls: ssl.SSLContext | None
     ) -> Connection:
         """A connection to `authority` (host[:port]) through the proxy. Raises OSError, TransportError."""
+        loop = asyncio.get_running_loop()
         target = authority if ":" in authority.rpartition("]")[2] else f"{authority}:{443 if tls else 80}"
-        transport, connection = await loop.create_connection(lambda: Connection(loop), self.host, self.port)
+        transport, connection = await loop.create_connection(make, self.host, self.port)
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         if self.authorization:
             lines.append(f"Proxy-Authorization: {self.authorization}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC
@@ -10,7 +10,7 @@ from email.header import decode_header, make_header
 from email.utils import parsedate_to_datetime
 from functools import partial
 
-from providers.base import Attributes, Content, SourceObject
+from providers.base import Attributes, Content, Room, SourceObject
 from providers.errors import Changed, Permanent, Transient
 from providers.http import Response, TransportError
 from providers.resuming import goes_on, resumed, small_once_more
@@ -76,7 +76,7 @@ async def open_object(
             if served and size and not encoded
             else None
         )
-        content.chunks = _checked(response, go_on, expected, source, provider)
+        content.fills = partial(_checked, response, source, go_on=go_on, expected=expected, provider=provider)
     return content
 
 
@@ -166,17 +166,19 @@ def _check_length(received: int, expected: int | None, source: SourceObject, pro
 
 async def _checked(
     response: Response,
+    source: SourceObject,
+    room: Room,
+    *,
     go_on: Callable[[int], Awaitable[Response]] | None,
     expected: int | None,
-    source: SourceObject,
     provider: str,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[int]:
     received = 0
     try:
-        async with aclosing(resumed(response, go_on)) as chunks:
-            async for chunk in chunks:
-                received += len(chunk)
-                yield chunk
+        async with aclosing(resumed(response, go_on, room)) as counts:
+            async for count in counts:
+                received += count
+                yield count
     except TransportError as error:
         raise from_transport(error, provider=provider, path=source.id) from None
     _check_length(received, expected, source, provider)

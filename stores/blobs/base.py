@@ -22,8 +22,8 @@ calls them. That is what makes purging safe beside running writers: one that fou
 moment before it was discarded commits a reference to something still readable, and the purge that would
 erase it a grace period later finds the reference and restores it.
 
-Memory is bounded: two batches for an open writer (local 4 MiB each, S3 8 MiB; one more while a batch is on its
-way), a few MiB for an open reader.
+Memory is bounded: for an open writer, two buffers of 4 MiB (local) or two batches of 8 MiB and one more while a batch
+is on its way (S3); a few MiB for an open reader.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ __all__ = ["READ_BLOCK", "BlobNotFound", "BlobStat", "BlobStore", "BlobStoreErro
 READ_BLOCK = 1 << 20
 """Largest piece that `open` yields, in bytes."""
 
+_ROOM = 256 << 10
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -82,10 +83,21 @@ class BlobWriter(ABC):
 
     size: int = 0
     """Bytes taken so far."""
+    _room: bytearray | None = None
 
     @abstractmethod
     async def write(self, chunk: bytes) -> None:
         """Take the next bytes. They may still be on their way when this returns; an error shows at the next call."""
+
+    def room(self) -> memoryview:
+        """Where the next bytes may be put, never empty; `filled` takes them. Valid until then, or until `write`."""
+        if self._room is None:
+            self._room = bytearray(_ROOM)
+        return memoryview(self._room)
+
+    async def filled(self, count: int) -> None:
+        """Take the first `count` bytes of `room()`, like `write`; nothing may be put there any more."""
+        await self.write(bytes(self.room()[:count]))
 
     @abstractmethod
     async def finish(self) -> str:

@@ -5,9 +5,9 @@ the disk does. Measured on two cores, 300 × 4 MiB, each round hashed and made d
 O_DIRECT; 0.8 to 2.4 s and 1.4 to 3.9 s of CPU through the cache, the more the less of the machine's memory is warm.
 It also leaves `sync` nothing but the names to write, and the memory of a container to others.
 
-O_DIRECT wants memory, offsets and lengths in whole blocks: bytes are gathered in aligned buffers of the threads
-that write, so their number bounds the memory, not the number of open files. Where a file system has no
-O_DIRECT, the same writes go through its cache.
+O_DIRECT wants memory, offsets and lengths in whole blocks. So bodies are gathered in aligned memory from the start:
+what comes from a socket is read right into it, hashed there, and taken from there by the disk, without a copy. Where
+a file system has no O_DIRECT, the same writes go through its cache.
 """
 
 from __future__ import annotations
@@ -15,29 +15,52 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-import threading
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["BUFFER", "CREATE", "MODE", "DirectFile", "write_all"]
+__all__ = ["BUFFER", "CREATE", "MODE", "Buffers", "DirectFile", "write_all"]
 
 CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 MODE = 0o640
 
 BUFFER = 4 << 20
-"""Bytes of one aligned buffer, of which each writing thread has one."""
+"""Bytes of the largest buffer that is kept."""
+_SMALLEST = 256 << 10
+_KEEP = 32 << 20
 _BLOCK = 4096
 """Not smaller than any disk's logical block."""
 _DIRECT = getattr(os, "O_DIRECT", 0)
 
-_of_thread = threading.local()
 
+class Buffers:
+    """Page-aligned memory. Some of it is kept: touching fresh memory costs as much as filling it. For any thread."""
 
-def _buffer() -> mmap.mmap:
-    """This thread's own, page-aligned; kept, because touching fresh memory costs as much as filling it."""
-    buffer: mmap.mmap | None = getattr(_of_thread, "buffer", None)
-    if buffer is None:
-        buffer = _of_thread.buffer = mmap.mmap(-1, BUFFER)
-    return buffer
+    def __init__(self) -> None:
+        self._kept: dict[int, list[mmap.mmap]] = {}
+
+    def take(self, size: int) -> memoryview:
+        """A buffer of at least `size` bytes, a power of two; what is in it is whatever was there."""
+        wanted = max(_SMALLEST, 1 << max(size - 1, 0).bit_length())
+        try:
+            return memoryview(self._kept[wanted].pop())
+        except (KeyError, IndexError):
+            return memoryview(mmap.mmap(-1, wanted))
+
+    def give(self, buffer: memoryview) -> None:
+        """Take back a buffer, or a part of it that stands for it. The caller vouches that nobody uses it any more."""
+        memory = buffer.obj
+        assert isinstance(memory, mmap.mmap)
+        size = len(memory)
+        kept = self._kept.setdefault(size, [])
+        if size <= BUFFER and (len(kept) + 1) * size <= _KEEP:
+            kept.append(memory)
+
+    @contextmanager
+    def lent(self, size: int) -> Iterator[memoryview]:
+        """`size` bytes of a buffer."""
+        buffer = self.take(size)
+        yield buffer[:size]
+        self.give(buffer)
 
 
 def write_all(fd: int, body: bytes | memoryview) -> None:
@@ -59,26 +82,13 @@ class DirectFile:
             self.fd = os.open(path, CREATE, MODE)
         self._tail = b""
 
-    def append(self, pieces: Iterable[bytes]) -> None:
-        """Write the next pieces, up to the last whole block."""
-        with memoryview(_buffer()) as buffer:
-            filled = len(self._tail)
-            buffer[:filled] = self._tail
-            for piece in pieces:
-                with memoryview(piece) as rest:
-                    start = 0
-                    while start < len(rest):
-                        some = rest[start : start + BUFFER - filled]
-                        buffer[filled : filled + len(some)] = some
-                        start += len(some)
-                        filled += len(some)
-                        if filled == BUFFER:
-                            write_all(self.fd, buffer)
-                            filled = 0
-            whole = filled - filled % _BLOCK
-            if whole:
-                write_all(self.fd, buffer[:whole])
-            self._tail = bytes(buffer[whole:filled])
+    def append(self, memory: memoryview) -> None:
+        """Write what lies in aligned memory: whole blocks, but for the last part of a file."""
+        assert not self._tail  # nothing comes after the last part
+        whole = len(memory) - len(memory) % _BLOCK
+        if whole:
+            write_all(self.fd, memory[:whole])
+        self._tail = bytes(memory[whole:])
 
     def finish(self) -> None:
         """Write what is left of the last block, through the cache: only whole blocks can go past it."""

@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from stores.blobs.base import READ_BLOCK, BlobNotFound, BlobStat, BlobStore, BlobStoreError, checked_name
-from stores.blobs.direct import CREATE, MODE, DirectFile, write_all
+from stores.blobs.direct import CREATE, MODE, Buffers, DirectFile, write_all
 from stores.blobs.local_writer import LocalWriter
 
 __all__ = ["LocalBlobStore"]
@@ -67,6 +67,7 @@ class LocalBlobStore(BlobStore):
             self._root_fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise _translated(error) from error
+        self.buffers = Buffers()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blobs")
         self._running: asyncio.Task[None] | None = None
         self._waiting: asyncio.Task[None] | None = None
@@ -77,11 +78,11 @@ class LocalBlobStore(BlobStore):
     def put_many_small(self, bodies: Sequence[bytes]) -> list[str]:
         """See BlobStore. About 20 µs for 4 KiB."""
         try:
-            return [self._put_small(body) if len(body) < _DIRECT_FROM else self.put([body]) for body in bodies]
+            return [self._put_small(body) if len(body) < _DIRECT_FROM else self._put_copied(body) for body in bodies]
         except OSError as error:
             raise _translated(error) from error
 
-    def _put_small(self, body: bytes) -> str:
+    def _put_small(self, body: bytes | memoryview) -> str:
         sha256 = hashlib.sha256(body).hexdigest()
         path = self.path(sha256)
         try:
@@ -95,28 +96,30 @@ class LocalBlobStore(BlobStore):
             os.close(fd)
         return sha256
 
-    def put(self, pieces: Sequence[bytes]) -> str:
-        """Put one body of up to a few MiB; blocks, raises OSError. For this package only."""
-        if sum(map(len, pieces)) < _DIRECT_FROM:
-            return self._put_small(b"".join(pieces))
-        digest = hashlib.sha256()
-        for piece in pieces:
-            digest.update(piece)
-        sha256 = digest.hexdigest()
+    def _put_copied(self, body: bytes) -> str:
+        with self.buffers.lent(len(body)) as memory:
+            memory[:] = body
+            return self.put(memory)
+
+    def put(self, body: memoryview) -> str:
+        """Put one body that lies in aligned memory; blocks, raises OSError. For this package only."""
+        if len(body) < _DIRECT_FROM:
+            return self._put_small(body)
+        sha256 = hashlib.sha256(body).hexdigest()
         path = self.path(sha256)
         try:
             file = DirectFile(path)
         except FileExistsError:
-            self._settle(path, b"".join(pieces))
+            self._settle(path, body)
             return sha256
         try:
-            file.append(pieces)
+            file.append(body)
             file.finish()
         finally:
             file.close()
         return sha256
 
-    def _settle(self, path: str, body: bytes) -> None:
+    def _settle(self, path: str, body: bytes | memoryview) -> None:
         """The name is taken: by the blob, by what a crash has left of it, or by one that is being written now."""
         if self._cache_is_true and _holds(path, body):
             return
@@ -135,8 +138,7 @@ class LocalBlobStore(BlobStore):
 
     def writer(self, expected_size: int | None = None) -> LocalWriter:
         """See BlobStore."""
-        del expected_size
-        return LocalWriter(self, self.run)
+        return LocalWriter(self, self.run, expected_size)
 
     async def sync(self) -> None:
         """See BlobStore. Callers that come while one runs share the next: the running one may have passed their files.
@@ -293,7 +295,7 @@ class LocalBlobStore(BlobStore):
             raise _translated(error) from error
 
 
-def _holds(path: str, body: bytes) -> bool:
+def _holds(path: str, body: bytes | memoryview) -> bool:
     """Whether the file is exactly these bytes. One that has just been discarded does not hold them."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -303,7 +305,8 @@ def _holds(path: str, body: bytes) -> bool:
         if os.fstat(fd).st_size != len(body):
             return False
         # A read of a regular file is short only at its end or above 2 GiB; a short one just fails the comparison.
-        return os.read(fd, len(body) + 1) == body
+        # Bytes are compared by memcmp, a view byte by byte.
+        return os.read(fd, len(body) + 1) == bytes(body)
     finally:
         os.close(fd)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from stores.blobs.direct import BUFFER, DirectFile
+from stores.blobs.direct import BUFFER, Buffers, DirectFile
 from stores.blobs.writing import BatchWriter, Run
 
 __all__ = ["LocalWriter", "WriterHost"]
@@ -16,8 +15,10 @@ __all__ = ["LocalWriter", "WriterHost"]
 class WriterHost(Protocol):
     """What the writer needs of its store."""
 
-    def put(self, pieces: Sequence[bytes]) -> str:
-        """Put a whole body under its name."""
+    buffers: Buffers
+
+    def put(self, body: memoryview) -> str:
+        """Put a whole body that lies in aligned memory under its name."""
 
     def path(self, sha256: str) -> str:
         """Where a blob is."""
@@ -26,25 +27,82 @@ class WriterHost(Protocol):
         """A new name in the same file system."""
 
 
-class LocalWriter(BatchWriter):
-    """Bodies of up to one batch are put like small ones; longer ones go through a temporary file."""
+class LocalWriter(BatchWriter[memoryview]):
+    """Bodies that fit into one buffer are put like small ones; longer ones go through a temporary file.
 
-    def __init__(self, store: WriterHost, run: Run) -> None:
-        super().__init__(run, BUFFER)
+    A buffer goes back to the store when what was in it has been written. After any failure it is dropped instead:
+    who was reading into it may not know yet.
+    """
+
+    def __init__(self, store: WriterHost, run: Run, expected_size: int | None) -> None:
+        super().__init__(run)
         self._store = store
+        self._expected = expected_size
+        self._buffer: memoryview | None = None
         self._file: DirectFile | None = None
         self._temporary = ""
 
-    def put_whole(self, pieces: list[bytes]) -> str:
-        """See BatchWriter."""
-        return self._store.put(pieces)
+    def room(self) -> memoryview:
+        """See BlobWriter."""
+        if self._buffer is not None and self._filled == len(self._buffer):
+            # A body that is longer than was announced.
+            self._pieces.append(self._buffer)
+            self._buffer = None
+        if self._buffer is None:
+            left = BUFFER if self._expected is None else max(self._expected - self.size, 0)
+            self._buffer, self._filled = self._store.buffers.take(min(left, BUFFER)), 0
+        return self._buffer[self._filled :]
 
-    def write_out(self, pieces: list[bytes]) -> None:
+    async def filled(self, count: int) -> None:
+        """See BlobWriter."""
+        assert self._buffer is not None  # that is where it was put
+        self._filled += count
+        self.size += count
+        if self._filled == len(self._buffer) and self.size != self._expected:
+            self._pieces.append(self._buffer)
+            self._buffer = None
+        if self._pieces:
+            await self._flush()
+
+    async def write(self, chunk: bytes) -> None:
+        """See BlobWriter."""
+        with memoryview(chunk) as rest:
+            start = 0
+            while start < len(rest):
+                room = self.room()
+                some = rest[start : start + len(room)]
+                room[: len(some)] = some
+                start += len(some)
+                await self.filled(len(some))
+
+    async def finish(self) -> str:
+        """See BlobWriter."""
+        if self._buffer is not None:
+            self._pieces.append(self._buffer[: self._filled])
+            self._buffer = None
+        return await super().finish()
+
+    def put_whole(self, pieces: list[memoryview]) -> str:
+        """See BatchWriter."""
+        if not pieces:
+            return self._store.put(memoryview(b""))
+        [body] = pieces
+        sha256 = self._store.put(body)
+        self._store.buffers.give(body)
+        return sha256
+
+    def write_out(self, pieces: list[memoryview]) -> None:
         """See BatchWriter."""
         if self._file is None:
             self._temporary = self._store.temporary()
             self._file = DirectFile(self._temporary)
-        self._file.append(pieces)
+        for piece in pieces:
+            self._file.append(piece)
+
+    def let_go(self, pieces: list[memoryview]) -> None:
+        """See BatchWriter."""
+        for piece in pieces:
+            self._store.buffers.give(piece)
 
     def give_name(self, sha256: str) -> None:
         """See BatchWriter."""

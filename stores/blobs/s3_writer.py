@@ -34,11 +34,12 @@ class WriterHost(Protocol):
         """Copy inside the store."""
 
 
-class S3Writer(BatchWriter):
+class S3Writer(BatchWriter[bytes]):
     """One batch makes one part: 8 MiB, more for bodies above 70 GB."""
 
     def __init__(self, store: WriterHost, client: S3Client, bucket: str, run: Run, expected_size: int | None) -> None:
-        super().__init__(run, max(_PART, -(-(expected_size or 0) // _AIM_PARTS)))
+        super().__init__(run)
+        self._batch = max(_PART, -(-(expected_size or 0) // _AIM_PARTS))
         self._store = store
         self._client = client
         self._bucket = bucket
@@ -46,6 +47,14 @@ class S3Writer(BatchWriter):
         self._upload = ""
         self._tail = b""
         self._parts: list[CompletedPartTypeDef] = []
+
+    async def write(self, chunk: bytes) -> None:
+        """See BlobWriter."""
+        self._pieces.append(chunk)
+        self._filled += len(chunk)
+        self.size += len(chunk)
+        if self._filled > self._batch:
+            await self._flush()
 
     def put_whole(self, pieces: list[bytes]) -> str:
         """See BatchWriter."""

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from stores.blobs.base import BlobWriter
 
@@ -16,29 +16,34 @@ Run = Callable[..., Awaitable[Any]]
 """`run(function, *args)`: call it in the store's threads, with its errors translated."""
 
 
-class BatchWriter(BlobWriter):
+Piece = TypeVar("Piece", bytes, memoryview)
+
+
+class BatchWriter(BlobWriter, Generic[Piece]):
     """Holds two batches at most: one on its way, one being filled. A body that fits into one is put whole.
 
     The hooks block and are called in a thread, one at a time.
     """
 
-    def __init__(self, run: Run, batch: int) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._batch = batch
         self._hash = hashlib.sha256()
-        self._pieces: list[bytes] = []
+        self._pieces: list[Piece] = []
         self._filled = 0
         self._busy: asyncio.Future[Any] | None = None
         self._cleaning: asyncio.Future[None] | None = None
         self.size = 0
 
     @abstractmethod
-    def put_whole(self, pieces: list[bytes]) -> str:
+    def put_whole(self, pieces: list[Piece]) -> str:
         """Put a body that never left memory."""
 
     @abstractmethod
-    def write_out(self, pieces: list[bytes]) -> None:
+    def write_out(self, pieces: list[Piece]) -> None:
         """Write the next batch where it can still be taken back."""
+
+    def let_go(self, pieces: list[Piece]) -> None:
+        """Nobody needs these any more."""
 
     @abstractmethod
     def give_name(self, sha256: str) -> None:
@@ -47,14 +52,6 @@ class BatchWriter(BlobWriter):
     @abstractmethod
     def take_back(self) -> None:
         """Remove what was written without a name, if there is any. Repeatable."""
-
-    async def write(self, chunk: bytes) -> None:
-        """See BlobWriter."""
-        self._pieces.append(chunk)
-        self._filled += len(chunk)
-        self.size += len(chunk)
-        if self._filled > self._batch:
-            await self._flush()
 
     async def finish(self) -> str:
         """See BlobWriter."""
@@ -91,10 +88,11 @@ class BatchWriter(BlobWriter):
         pieces, self._pieces, self._filled = self._pieces, [], 0
         self._start(self._write_and_hash, pieces)
 
-    def _write_and_hash(self, pieces: list[bytes]) -> None:
+    def _write_and_hash(self, pieces: list[Piece]) -> None:
         self.write_out(pieces)
         for piece in pieces:
             self._hash.update(piece)
+        self.let_go(pieces)
 
     def _start(self, function: Callable[..., Any], *args: Any) -> None:
         self._busy = asyncio.ensure_future(self._run(function, *args))

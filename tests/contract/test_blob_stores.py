@@ -85,6 +85,25 @@ async def test_streamed_bodies_of_any_length(store: BlobStore, length: int, piec
     assert await store.clean(older_than_seconds=-60) == 0
 
 
+@pytest.mark.parametrize("announced", ["exactly", "nothing", "too little", "too much"])
+@pytest.mark.parametrize("length", [1, 300_000, 4 * MIB, 9 * MIB + 5])
+async def test_bodies_that_are_put_where_the_writer_wants_them(store: BlobStore, length: int, announced: str) -> None:
+    size = {"exactly": length, "nothing": None, "too little": length // 2, "too much": 2 * length}[announced]
+    for round_ in range(2):  # buffers are used again
+        body = some_bytes(length, seed=round_)
+        async with store.writer(size) as writer:
+            taken = 0
+            while taken < length:
+                room = writer.room()
+                count = min(len(room), length - taken, 700_001)
+                room[:count] = body[taken : taken + count]
+                taken += count
+                await writer.filled(count)
+            assert writer.size == length
+            assert await writer.finish() == sha(body)
+        assert await read(store, sha(body)) == body
+
+
 async def test_a_writer_without_an_announced_size_and_with_tiny_pieces(store: BlobStore) -> None:
     body = some_bytes(5 * MIB + 777)
     async with store.writer() as writer:
