@@ -30,6 +30,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pymongo
 import pytest
 import pytest_asyncio
@@ -45,6 +46,12 @@ from deploy.local.services import Service
 from deploy.local.stack import Stack
 from models.settings import Settings
 from tests.s3_server import S3Server
+
+# A machine that halts for a moment is no counterexample; one that is found must be shown so that it can be met again.
+hypothesis.settings.register_profile(
+    "tidemark", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tidemark")
 
 _ALL_SESSIONS = Path(tempfile.gettempdir()) / f"tidemark-tests-{os.getuid()}"
 

@@ -38,8 +38,9 @@ def encode_key(key: str) -> str:
 
 
 def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
-    """A query string in canonical form: encoded and sorted."""
-    return "&".join(sorted(f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}" for name, value in pairs))
+    """A query string in canonical form: encoded, and sorted by names, then by values (`=` sorts after digits)."""
+    encoded = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in pairs)
+    return "&".join(f"{name}={value}" for name, value in encoded)
 
 
 class Signer:

@@ -27,6 +27,7 @@ BUFFER = 4 << 20
 """Bytes of the largest buffer that is kept."""
 _SMALLEST = 256 << 10
 _KEEP = 32 << 20
+"""Bytes that are kept, all in all."""
 _BLOCK = 4096
 """Not smaller than any disk's logical block."""
 _DIRECT = getattr(os, "O_DIRECT", 0)
@@ -50,10 +51,11 @@ class Buffers:
         """Take back a buffer, or a part of it that stands for it. The caller vouches that nobody uses it any more."""
         memory = buffer.obj
         assert isinstance(memory, mmap.mmap)
-        size = len(memory)
-        kept = self._kept.setdefault(size, [])
-        if size <= BUFFER and (len(kept) + 1) * size <= _KEEP:
-            kept.append(memory)
+        if len(memory) > BUFFER:
+            return
+        if sum(size * len(kept) for size, kept in list(self._kept.items())) >= _KEEP:
+            self._kept.clear()  # of sizes that are wanted no longer, perhaps
+        self._kept.setdefault(len(memory), []).append(memory)
 
     @contextmanager
     def lent(self, size: int) -> Iterator[memoryview]:

@@ -10,7 +10,7 @@ import pytest
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers.s3.signing import EMPTY_SHA256, Keys, Signer, encode_key, encode_query
@@ -36,6 +36,7 @@ def botocore_headers(method: str, url: str, region: str, keys: Keys, extra: list
     region=st.sampled_from(["us-east-1", "auto", "us-gov-west-1"]),
     method=st.sampled_from(["GET", "HEAD"]),
 )
+@example(key="0", pairs=[("0", ""), ("00", "")], token=None, payer=False, region="auto", method="GET")
 def test_the_same_as_botocore(  # noqa: PLR0917
     key: str, pairs: list[tuple[str, str]], token: str | None, payer: bool, region: str, method: str
 ) -> None:
