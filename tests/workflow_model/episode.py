@@ -79,7 +79,12 @@ class Episode:
     async def settle(self) -> None:
         """What holds after every step once things have calmed down."""
         model = self.rig.model
-        state = await self.rig.state()
+        # A signal may still be on its way on a slow machine; what nobody has asked for does not go away by waiting.
+        for _ in range(50):
+            state = await self.rig.state()
+            if state["paused"] == self.paused:
+                break
+            await asyncio.sleep(0.1)
         assert state["paused"] == self.paused, "desired state was changed by nobody"
         assert len(json.dumps(state)) <= STATE_LIMIT
         if self.paused:
