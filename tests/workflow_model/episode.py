@@ -80,10 +80,9 @@ class Episode:
         """What holds after every step once things have calmed down."""
         model = self.rig.model
         # A signal may still be on its way on a slow machine; what nobody has asked for does not go away by waiting.
-        for _ in range(50):
-            state = await self.rig.state()
-            if state["paused"] == self.paused:
-                break
+        patience = 50
+        while (state := await self.rig.state())["paused"] != self.paused and patience:
+            patience -= 1
             await asyncio.sleep(0.1)
         assert state["paused"] == self.paused, "desired state was changed by nobody"
         assert len(json.dumps(state)) <= STATE_LIMIT
