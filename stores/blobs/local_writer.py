@@ -39,6 +39,7 @@ class LocalWriter(BatchWriter[memoryview]):
         self._store = store
         self._expected = expected_size
         self._buffer: memoryview | None = None
+        self._filled = 0
         self._file: DirectFile | None = None
         self._temporary = ""
 

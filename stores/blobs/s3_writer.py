@@ -45,6 +45,7 @@ class S3Writer(BatchWriter[bytes]):
         self._bucket = bucket
         self._key = ""
         self._upload = ""
+        self._filled = 0
         self._tail = b""
         self._parts: list[CompletedPartTypeDef] = []
 
@@ -54,6 +55,7 @@ class S3Writer(BatchWriter[bytes]):
         self._filled += len(chunk)
         self.size += len(chunk)
         if self._filled > self._batch:
+            self._filled = 0
             await self._flush()
 
     def put_whole(self, pieces: list[bytes]) -> str:

@@ -29,7 +29,6 @@ class BatchWriter(BlobWriter, Generic[Piece]):
         self._run = run
         self._hash = hashlib.sha256()
         self._pieces: list[Piece] = []
-        self._filled = 0
         self._busy: asyncio.Future[Any] | None = None
         self._cleaning: asyncio.Future[None] | None = None
         self.size = 0
@@ -85,7 +84,7 @@ class BatchWriter(BlobWriter, Generic[Piece]):
 
     async def _flush(self) -> None:
         await self._settle()
-        pieces, self._pieces, self._filled = self._pieces, [], 0
+        pieces, self._pieces = self._pieces, []
         self._start(self._write_and_hash, pieces)
 
     def _write_and_hash(self, pieces: list[Piece]) -> None:

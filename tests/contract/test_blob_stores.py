@@ -86,8 +86,11 @@ async def test_streamed_bodies_of_any_length(store: BlobStore, length: int, piec
 
 
 @pytest.mark.parametrize("announced", ["exactly", "nothing", "too little", "too much"])
+@pytest.mark.parametrize("portion", [700_001, 100_001])
 @pytest.mark.parametrize("length", [1, 300_000, 4 * MIB, 9 * MIB + 5])
-async def test_bodies_that_are_put_where_the_writer_wants_them(store: BlobStore, length: int, announced: str) -> None:
+async def test_bodies_that_are_put_where_the_writer_wants_them(
+    store: BlobStore, length: int, announced: str, portion: int
+) -> None:
     size = {"exactly": length, "nothing": None, "too little": length // 2, "too much": 2 * length}[announced]
     for round_ in range(2):  # buffers are used again
         body = some_bytes(length, seed=round_)
@@ -95,7 +98,7 @@ async def test_bodies_that_are_put_where_the_writer_wants_them(store: BlobStore,
             taken = 0
             while taken < length:
                 room = writer.room()
-                count = min(len(room), length - taken, 700_001)
+                count = min(len(room), length - taken, portion)
                 room[:count] = body[taken : taken + count]
                 taken += count
                 await writer.filled(count)
