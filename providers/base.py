@@ -65,6 +65,7 @@ __all__ = [
     "Room",
     "SourceObject",
     "content_part",
+    "copied",
 ]
 
 Room = Callable[[], memoryview]
@@ -193,15 +194,16 @@ class Content:
                     yield count
         elif self.chunks is not None:
             async for chunk in self.chunks:
-                for count in _copied(chunk, room):
+                for count in copied(chunk, room):
                     yield count
         else:
             assert self.body is not None
-            for count in _copied(self.body, room):
+            for count in copied(self.body, room):
                 yield count
 
 
-def _copied(piece: bytes, room: Room) -> Iterator[int]:
+def copied(piece: bytes, room: Room) -> Iterator[int]:
+    """Put bytes where `room` says; how many each time."""
     rest = memoryview(piece)
     while rest:
         target = room()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from providers.base import Room
+from providers.base import Room, copied
 from providers.endpoints import RefusedAddressError, resolve
 from providers.http.connection import SCRATCH_BYTES, Connection, TransportError
 from providers.http.proxy import Proxy, find_proxy
@@ -59,14 +59,12 @@ class Response:
         `room()` is asked when there is something to read. Raises TransportError when it is cut.
         """
         connection = self._connection
-        rest = memoryview(self.body or b"")
-        while connection is None and rest:
-            target = room()
-            count = min(len(target), len(rest))
-            target[:count], rest = rest[:count], rest[count:]
-            yield count
+        if connection is None:
+            for count in copied(self.body or b"", room):
+                yield count
+            return
         try:
-            while connection is not None and not connection.exhausted:
+            while not connection.exhausted:
                 count = await connection.read_into(room(), self._client.read_timeout)
                 self.received += count
                 if count:

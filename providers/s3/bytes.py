@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC
@@ -37,7 +37,7 @@ async def open_object(
     if response.status != 200:
         response.release()
         raise from_status(response.status, headers, response.body, provider=provider, path=source.id, root=False)
-    served = headers.get("etag", "").removeprefix("W/").strip('"')
+    served = _etag(headers)
     if etag and served and served != etag and not any_version:
         # A store that knows no If-Match.
         response.release()
@@ -86,6 +86,10 @@ async def _get(client: S3Client, source: SourceObject, plain: str, whole_up_to: 
     return await client.send("GET", locator["b"], locator["k"], plain=plain, signed=signed, whole_up_to=whole_up_to)
 
 
+def _etag(headers: Mapping[str, str]) -> str:
+    return headers.get("etag", "").removeprefix("W/").strip('"')
+
+
 def _if_match(etag: str) -> str:
     return f'If-Match: "{etag}"\r\n'
 
@@ -96,7 +100,7 @@ async def _go_on(
     """The rest of a body that was cut, of the very version that began."""
     response = await _get(client, source, f"{_if_match(etag)}Range: bytes={offset}-\r\n", 0)
     status, headers = response.status, response.headers
-    same = headers.get("etag", etag).removeprefix("W/").strip('"') == etag
+    same = "etag" not in headers or _etag(headers) == etag
     if same and goes_on(status, headers, offset, total):
         return response
     response.release()

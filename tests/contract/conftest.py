@@ -11,8 +11,9 @@ from tests.contract.google_drive_rig import connect
 from tests.contract.sharepoint_rig import graph_simulator, tenant
 from tests.contract.test_sharepoint_end_to_end import scene
 from tests.simulators.google_drive import DriveSimulator
+from tests.simulators.s3_faults import FaultyS3
 
-__all__ = ["drive", "graph_simulator", "provider", "scene", "tenant"]
+__all__ = ["drive", "graph_simulator", "provider", "s3", "scene", "tenant"]
 
 
 @pytest.fixture
@@ -20,6 +21,13 @@ def drive() -> Iterator[DriveSimulator]:
     """An empty Google Drive."""
     with DriveSimulator.running() as simulator:
         yield simulator
+
+
+@pytest.fixture
+def s3() -> Iterator[FaultyS3]:
+    """An empty S3 server whose faults are scripted."""
+    with FaultyS3.running() as server:
+        yield server
 
 
 @pytest.fixture

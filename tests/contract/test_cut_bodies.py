@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,23 +25,11 @@ OTHER = random.Random(3).randbytes(3_000_000)
 
 
 @pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
-
-
-@pytest.fixture
 async def store(s3: FaultyS3) -> AsyncIterator[Provider]:
     settings = ProviderSettings(allow_private_endpoints=True, read_timeout=1)
     provider = open_provider("s3", {"endpoint_url": s3.url}, KEYS, settings)
     yield provider
     await provider.close()
-
-
-@pytest.fixture
-def drive() -> Iterator[DriveSimulator]:
-    with DriveSimulator.running() as simulator:
-        yield simulator
 
 
 @pytest.fixture

@@ -25,12 +25,6 @@ PRIVATE = ProviderSettings(allow_private_endpoints=True)
 
 
 @pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
-
-
-@pytest.fixture
 def sts(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeSts]:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "WORKER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

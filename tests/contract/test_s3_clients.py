@@ -20,12 +20,6 @@ ODD = ("a//b", "a/./b", "dir/", "plus+and space", "q?&=#%25", "é/ü", "😀", "
 
 
 @pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
-
-
-@pytest.fixture
 def client(s3: FaultyS3) -> Iterator[S3Client]:
     made = boto3.client(
         "s3",

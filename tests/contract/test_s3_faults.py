@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -44,12 +43,6 @@ _SOURCE: dict[str, type[ProviderError] | None] = {
 _ACCOUNT: dict[str, type[ProviderError] | None] = {**_SOURCE, "403": None, "malformed": Misconfigured}
 _OBJECT: dict[str, type[ProviderError] | None] = {**_SOURCE, "403": Permanent, "404": Gone, "410": Gone}
 CALLS = {"buckets": _ACCOUNT, "list": _SOURCE, "get": _OBJECT, "tagging": _OBJECT, "head": _OBJECT}
-
-
-@pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
 
 
 @pytest.fixture(params=["s3", "tigris"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -16,12 +16,6 @@ from tests.simulators.s3_faults import Answer, FaultyS3
 from tests.simulators.s3_xml import error_xml, listing_xml
 
 KEYS = {"access_key_id": "any", "secret_access_key": "thing"}
-
-
-@pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
 
 
 @pytest.fixture

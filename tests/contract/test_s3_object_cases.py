@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -19,12 +19,6 @@ from tests.simulators.s3_xml import error_xml
 
 KEYS = {"access_key_id": "any", "secret_access_key": "thing"}
 BIG = b"0123456789abcdef" * 200_000
-
-
-@pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,12 +18,6 @@ from tests.simulators.s3_faults import FaultyS3
 
 KEYS = {"access_key_id": "any", "secret_access_key": "thing"}
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-@pytest.fixture
-def s3() -> Iterator[FaultyS3]:
-    with FaultyS3.running() as server:
-        yield server
 
 
 @pytest.fixture
